@@ -29,7 +29,8 @@ const FACTS: usize = 6;
 pub struct Load {
     /// Bytes of the payload, at least [`STAMP_BYTES`].
     pub payload_bytes: usize,
-    /// Bytes of its own memory that a node writes before its payload; none with a payload too short to say it.
+    /// Bytes of its own memory that a node writes before its payload, and reads first if it reads its payload; none with a payload
+    /// too short to say it.
     pub private_bytes: usize,
     /// Bytes of its own memory that it writes behind its payload, so that caches hold these instead; likewise.
     pub behind_bytes: usize,

@@ -65,7 +65,9 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
             payload.len()
         )));
     }
-    pass_on(call, Load::of(payload), stamp::fill_after(payload))
+    let load = Load::of(payload);
+    read_private(load.private_bytes)?;
+    pass_on(call, load, stamp::fill_after(payload))
 }
 
 fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
@@ -80,6 +82,8 @@ fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
 thread_local! {
     /// Memory that is written and never passed on.
     static PRIVATE: RefCell<Option<MmapMut>> = const { RefCell::new(None) };
+    /// Memory that is read as a payload would be, and is none.
+    static PRIVATE_READ: RefCell<Option<MmapMut>> = const { RefCell::new(None) };
 }
 
 /// Writes what the load asks for, and passes its payload on. The stamp is the last that is done before the function
@@ -102,14 +106,35 @@ fn write_private(length: usize, fill: u8) -> Result<(), Error> {
         return Ok(());
     }
     PRIVATE.with_borrow_mut(|memory| {
-        let memory = match memory.take().filter(|mapped| mapped.len() >= length) {
-            Some(mapped) => memory.insert(mapped),
-            // Straight from the kernel: the allocator would ask for huge pages, which segments need not have.
-            None => memory.insert(MmapMut::map_anon(length)?),
-        };
-        black_box(&mut memory[..length]).fill(fill);
+        black_box(private(memory, length)?).fill(fill);
         Ok(())
     })
+}
+
+/// Sums so many bytes of other private memory.
+fn read_private(length: usize) -> Result<(), Error> {
+    if length == 0 {
+        return Ok(());
+    }
+    PRIVATE_READ.with_borrow_mut(|memory| {
+        black_box(sum_bytes(black_box(private(memory, length)?)));
+        Ok(())
+    })
+}
+
+/// So many bytes of this memory, which becomes as large once more is asked for than ever before.
+fn private(memory: &mut Option<MmapMut>, length: usize) -> Result<&mut [u8], Error> {
+    let mapped = match memory.take().filter(|mapped| mapped.len() >= length) {
+        Some(mapped) => memory.insert(mapped),
+        // Straight from the kernel: the allocator would ask for huge pages, which segments need not have. Written, since what was
+        // never written is one page of zeros, wherever it is read.
+        None => {
+            let mapped = memory.insert(MmapMut::map_anon(length)?);
+            mapped.fill(1);
+            mapped
+        }
+    };
+    Ok(&mut mapped[..length])
 }
 
 fn blank(call: &mut Call) -> Result<(), Error> {

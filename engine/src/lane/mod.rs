@@ -12,9 +12,11 @@
 //!   queue, clock ► commands ────┘                 └─► reports ───► control thread
 //! ```
 
+mod actions;
 mod ahead;
 pub mod command;
 mod compartments;
+mod completions;
 mod copies;
 pub mod driver;
 mod ending;
@@ -23,6 +25,7 @@ mod executors;
 mod idle;
 pub mod link;
 mod lives;
+mod orders;
 mod peers;
 mod reports;
 mod segments;
@@ -31,28 +34,24 @@ mod share;
 pub mod store;
 
 use crate::core::store::StoreRules;
-use crate::core::{
-    Action, CarryOut, Core, CoreConfig, ExecutorId, ItemGiven, RoomGiven, Start, Ticket,
-};
-use crate::plan::{DeploymentId, ErrorClass, Plan, UNTIDIED_BYTES};
-use crate::status::WorkflowCounters;
+use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
+use crate::plan::{DeploymentId, ErrorClass};
 use ahead::Ahead;
-use command::{LaneCommand, LaneReport, StartedExecutor};
+use command::LaneReport;
 use compartments::Compartments;
 use driver::{Completion, Driver, Rings, Watch};
 use evaluate::Evaluators;
-use executors::{Event, Executor, ExecutorError, Scratch, StartError, Terms};
+use executors::{Executor, Scratch, Terms};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
-use faasstore::descriptor::{CpuUse, FailureCode, Full, PayloadRef};
+use faasstore::descriptor::FailureCode;
 use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use segments::{Gone, Released, SegmentNews, Segments, ShareId};
+use segments::{Gone, Segments};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use store::Carriage;
 
@@ -75,23 +74,14 @@ const FOLDS_PER_TURN: usize = 16;
 /// How long a lane sleeps at most while it has reports that the control thread's queue had no room for.
 const REPORTS_RETRY: Duration = Duration::from_millis(10);
 
-/// Of a range that is told to its executor at once when it is free again; a smaller one waits for company.
-const LARGE_BYTES: u64 = 64 << 10;
-
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
 const RING_POLLS_PER_TURN: u32 = 16;
-
-/// What an action leaves behind where it lay: nothing to do. Actions are carried out where they lie, since copying them is
-/// a good part of what a lane does for a hop.
-const DONE: Action = Action::Release(PayloadRef::EMPTY);
 
 /// Nodes that may wait to be tidied up after while executors answer.
 const UNTIDIED_MAX: usize = 16;
 /// Turns for which that may be put off: with many executors one of them has always answered.
 const PUT_OFF_MAX: u32 = 16;
-/// Bytes under lease from which tidying is not put off at all.
-const HEAVY_BYTES: u64 = UNTIDIED_BYTES;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -467,178 +457,6 @@ impl Lane {
         self.unmap_gone();
     }
 
-    /// Whether the executor has sent a message, which is then in `scratch`.
-    #[inline]
-    fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {
-        let executor = self.executors[place as usize].as_mut();
-        let Some(executor) = executor.filter(|executor| executor.is_read()) else {
-            return Ok(false);
-        };
-        Ok(executor.started.channel.pop(&mut self.scratch.message)?)
-    }
-
-    /// Handles the message in `scratch`.
-    #[inline]
-    fn on_message(&mut self, place: u32) -> Result<(), ExecutorError> {
-        let id = ExecutorId(place);
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return Ok(());
-        };
-        let plain = self.ahead[place as usize].read(
-            self.core.revision(),
-            &self.scratch.message,
-            executor,
-            &self.segments,
-            &mut self.scratch.ranges,
-        );
-        if let Some((activation, count)) = plain {
-            self.start_ahead(place, count)?;
-            let Scratch {
-                ranges, outputs, ..
-            } = &mut self.scratch;
-            if let Some(executor) = self.executors[place as usize].as_mut() {
-                executors::read_plain(
-                    executor,
-                    &ranges[..count],
-                    &mut self.segments,
-                    &mut self.arena,
-                    outputs,
-                );
-            }
-            return self.completed(id, activation, None);
-        }
-        let told = executor.is_told();
-        let event = executors::read_event(
-            executor,
-            id,
-            &self.core,
-            &mut self.segments,
-            &mut self.arena,
-            &mut self.scratch,
-            &mut self.gone,
-        );
-        match event? {
-            None => {}
-            Some(Event::Done { activation, cpu }) => self.done(id, activation, cpu, told)?,
-            Some(Event::Failed {
-                activation,
-                class,
-                cause,
-            }) => {
-                self.now_ns = monotonic_ns();
-                self.core
-                    .failed(self.now_ns, id, activation, class, cause)?;
-            }
-            Some(Event::Want(want)) => {
-                self.now_ns = monotonic_ns();
-                self.core.want(self.now_ns, id, &want)?;
-            }
-            Some(Event::Full(full)) => self.arena_full(id, &full)?,
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn completed(
-        &mut self,
-        id: ExecutorId,
-        activation: u32,
-        cpu: Option<CpuUse>,
-    ) -> Result<(), ExecutorError> {
-        let now_ns = self.event_ns();
-        let outputs = &self.scratch.outputs;
-        let completed = self
-            .core
-            .completed_measured(now_ns, id, activation, outputs, cpu);
-        match completed {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.return_outputs();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Nobody takes charge of what was read of a completion that is not believed, nor of copies of that.
-    #[cold]
-    fn return_outputs(&mut self) {
-        let outputs = std::mem::take(&mut self.scratch.outputs);
-        copies::own(&outputs).for_each(|range| self.release(range));
-    }
-
-    #[inline]
-    fn read_completions(&mut self, place: u32) -> bool {
-        let mut busy = false;
-        loop {
-            let result = match self.pop(place) {
-                Ok(false) => return busy,
-                Ok(true) => self.on_message(place),
-                Err(error) => Err(error),
-            };
-            busy = true;
-            if let Err(error) = result {
-                self.setup.counters.corrupt_messages.add(1);
-                self.end_executor(place, &error.to_string());
-            }
-            self.act();
-            self.chosen = None;
-            if let Some(start) = self.started_ahead.take() {
-                debug_assert!(
-                    self.executors[place as usize]
-                        .as_ref()
-                        .is_none_or(|executor| executor.ended.is_some()),
-                    "the core orders what it foresaw"
-                );
-                self.end_executor(start.executor.0, "it was given what was not ordered");
-                self.act();
-            }
-            self.started = false;
-            self.unmap_gone();
-            // What has been read is somebody's memory, who may need it for what runs already.
-            if self.core.leases().bytes() >= HEAVY_BYTES && self.core.untidied() > 0 {
-                self.tidy_now();
-            }
-        }
-    }
-
-    fn on_completion(&mut self, completion: Completion) {
-        match completion {
-            Completion::Watched {
-                token: TOKEN_COMMANDS,
-            } => {}
-            Completion::Watched { token } if token & TOKEN_EXIT != 0 => {
-                self.executor_exited(token & !TOKEN_EXIT)
-            }
-            Completion::Watched { token } => match peers::share_of(token) {
-                Some(share) => self.hear_share(share),
-                // A doorbell only wakes the lane; its ring is read in every turn.
-                None => self.doorbells += 1,
-            },
-            Completion::Unwatched { token, error } => self.unwatched(token, &error),
-            other => {
-                self.now_ns = monotonic_ns();
-                let (peers, mut parts) = self.peers();
-                let lost = peers.on_completion(other, &mut parts);
-                if let Some(report) = lost {
-                    self.report(report);
-                }
-                self.act();
-                self.unmap_gone();
-            }
-        }
-    }
-
-    /// A peer on this host has something to say of what is lent.
-    fn hear_share(&mut self, share: ShareId) {
-        self.now_ns = monotonic_ns();
-        let (peers, mut parts) = self.peers();
-        if let Some(report) = peers.hear_share(share, &mut parts) {
-            self.report(report);
-        }
-        self.act();
-        self.unmap_gone();
-    }
-
     /// The connections, and the parts of the lane that they work on.
     fn peers(&mut self) -> (&mut Peers, Parts<'_>) {
         let Self {
@@ -662,409 +480,6 @@ impl Lane {
                 segments,
             },
         )
-    }
-
-    fn read_commands(&mut self) {
-        self.now_ns = monotonic_ns();
-        while let Some(command) = self.setup.commands.pop() {
-            self.on_command(command);
-            self.act();
-        }
-    }
-
-    fn on_command(&mut self, command: LaneCommand) {
-        match command {
-            LaneCommand::Deploy {
-                plan,
-                executors,
-                counters,
-            } => self.deploy(&plan, executors, counters),
-            LaneCommand::Activate(deployment) => self.core.activate(self.now_ns, deployment),
-            LaneCommand::Retire(deployment) => self.core.retire(self.now_ns, deployment),
-            LaneCommand::Executor(started) => self.executor_started(started),
-            LaneCommand::ExecutorRefused {
-                deployment,
-                executable,
-                reason,
-            } => {
-                self.core
-                    .executor_refused(self.now_ns, deployment, executable, &reason);
-            }
-            LaneCommand::LinkOut {
-                worker,
-                epoch,
-                to_lane,
-                number,
-                sockets,
-                share,
-            } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: to_lane,
-                };
-                let (peers, mut parts) = self.peers();
-                let lost = peers.link_out(door, number, sockets, share, &mut parts);
-                if let Some(report) = lost {
-                    self.report(report);
-                }
-            }
-            LaneCommand::LinkIn {
-                worker,
-                epoch,
-                from_lane,
-                next_sequence,
-                number,
-                sockets,
-            } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: from_lane,
-                };
-                let (peers, mut parts) = self.peers();
-                peers.link_in(door, next_sequence, number, sockets, &mut parts);
-            }
-            LaneCommand::ShareIn {
-                worker,
-                epoch,
-                from_lane,
-                number,
-                socket,
-            } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: from_lane,
-                };
-                let (peers, mut parts) = self.peers();
-                peers.share_in(&door, number, socket, &mut parts);
-            }
-            LaneCommand::Client { socket, place } => {
-                let (peers, mut parts) = self.peers();
-                peers.client(socket, place, &mut parts);
-            }
-            LaneCommand::Profile {
-                deployment,
-                from,
-                most,
-                reply,
-            } => {
-                // Whoever asked may have gone away.
-                let _ = reply.send(self.core.profile(deployment, from, most));
-            }
-            LaneCommand::Edges {
-                deployment,
-                from,
-                most,
-                reply,
-            } => {
-                let page = self.core.edges(deployment, from, most);
-                let past = self.core.past_reads(deployment);
-                // Whoever asked may have gone away.
-                let _ = reply.send(page.zip(past));
-            }
-            LaneCommand::Holders { most, reply } => {
-                let now_ns = monotonic_ns();
-                // Whoever asked may have gone away.
-                let _ = reply.send(self.core.holders(now_ns, most));
-            }
-            LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
-            LaneCommand::Stored {
-                ticket,
-                kind,
-                stored,
-            } => {
-                self.core.stored(self.now_ns, ticket, kind, stored);
-                self.peers.memory_freed();
-            }
-            LaneCommand::Measured(uses) => self.executors_measured(&uses),
-            LaneCommand::Fetched {
-                ticket,
-                kind,
-                fetched,
-            } => self.payload_fetched(ticket, kind, fetched),
-            LaneCommand::Stop => self.stopped = true,
-        }
-    }
-
-    fn deploy(
-        &mut self,
-        plan: &Arc<Plan>,
-        executors: Vec<StartedExecutor>,
-        counters: Arc<WorkflowCounters>,
-    ) {
-        let compartment =
-            self.compartments
-                .join(plan.deployment, &plan.workflow, counters, &mut self.arena);
-        self.core.set_memory(self.compartments.largest(&self.arena));
-        let terms = Terms {
-            compartment,
-            payload_bytes_max: plan
-                .limits
-                .payload_bytes_max
-                .min(self.setup.payload_bytes_max),
-            items_max: u64::from(plan.limits.items_max),
-        };
-        self.terms.insert(plan.deployment, terms);
-        self.peers.know(plan);
-        let constants = self.prepare_values(plan);
-        self.core.deploy(Plan::clone(plan), constants);
-        if let Some(account) = self.core.account_of(plan.deployment) {
-            self.compartments.count(&plan.workflow, account);
-        }
-        executors
-            .into_iter()
-            .for_each(|started| self.executor_started(started));
-    }
-
-    /// Carries out what the core wants done, until it wants no more.
-    #[inline]
-    fn act(&mut self) {
-        loop {
-            self.core.take_actions(&mut self.actions);
-            self.carry_out();
-            if self.peers.wants_relief() {
-                // What is to come back goes first: whoever reads it is what gives memory back.
-                if self.carriage.is_short() {
-                    self.place_coming();
-                }
-                let (peers, mut parts) = self.peers();
-                peers.relieve(&mut parts);
-            }
-            if !self.core.has_actions() {
-                self.peers.pump(&mut self.driver);
-                return;
-            }
-        }
-    }
-
-    /// Carries out the actions that were taken from the core.
-    #[inline]
-    fn carry_out(&mut self) {
-        for index in 0..self.actions.len() {
-            match &mut self.actions[index] {
-                Action::Start(order) => {
-                    let order = *order;
-                    self.start(&order);
-                }
-                Action::Release(range) => {
-                    let range = *range;
-                    self.release(range);
-                }
-                Action::Evaluate(evaluate) => {
-                    let evaluate = *evaluate;
-                    self.evaluate(&evaluate);
-                }
-                rare => {
-                    let action = std::mem::replace(rare, DONE);
-                    self.on_rare_action(action);
-                }
-            }
-        }
-        self.actions.clear();
-    }
-
-    #[inline]
-    fn start(&mut self, order: &Start) {
-        if self.started_ahead.as_ref() == Some(order) {
-            self.started_ahead = None;
-            self.started = true;
-            return;
-        }
-        let place = order.executor.0;
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
-        };
-        let started = executors::start(
-            executor,
-            order,
-            &self.core,
-            &mut self.segments,
-            &mut self.arena,
-        );
-        match started {
-            Ok(()) => {
-                self.started = true;
-                if executor.is_deferred() {
-                    // At once, whatever other executors are waited for.
-                    (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
-                }
-            }
-            Err(error) => self.start_failed(order, error),
-        }
-    }
-
-    #[cold]
-    fn start_failed(&mut self, order: &Start, error: StartError) {
-        match error {
-            StartError::Executor(error) => self.end_executor(order.executor.0, &error.to_string()),
-            StartError::Arena(error) => {
-                let cause = format!("no memory for the table of its inputs: {error}");
-                let failed = self.core.failed(
-                    self.now_ns,
-                    order.executor,
-                    order.activation,
-                    ErrorClass::Memory,
-                    cause,
-                );
-                debug_assert!(failed.is_ok(), "it was ordered to start just now");
-            }
-        }
-    }
-
-    fn on_rare_action(&mut self, action: Action) {
-        match action {
-            Action::Start(order) => self.start(&order),
-            Action::Release(range) => self.release(range),
-            Action::Send(send) => {
-                self.events_sent += 1;
-                let (peers, mut parts) = self.peers();
-                peers.send(*send, &mut parts);
-            }
-            Action::Answer(answered) => {
-                self.now_ns = monotonic_ns();
-                let worker = Arc::clone(&self.setup.worker_name);
-                let (peers, mut parts) = self.peers();
-                peers.answer(*answered, &worker, &mut parts);
-            }
-            Action::Evaluate(evaluate) => self.evaluate(&evaluate),
-            Action::Describe(describe) => self.describe(*describe),
-            Action::Tell {
-                executor,
-                activation,
-                why,
-            } => {
-                if let Some(executor) = self.executors[executor.0 as usize].as_mut() {
-                    executor.tell_to_stop(activation, why);
-                }
-            }
-            Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
-            Action::Stop(id) => self.stop_executor(id.0),
-            Action::ExecutorWanted {
-                deployment,
-                executable,
-            } => {
-                self.report(LaneReport::ExecutorWanted {
-                    deployment,
-                    executable,
-                });
-            }
-            Action::Removed(deployment) => {
-                self.terms.remove(&deployment);
-                self.forget_values(deployment);
-                let closed = self.compartments.leave(deployment, &mut self.arena);
-                self.core.set_memory(self.compartments.largest(&self.arena));
-                if closed.is_some() {
-                    let (peers, mut parts) = self.peers();
-                    peers.give_up_waiting(0, closed, &mut parts);
-                }
-                self.peers.forget_deployment(deployment);
-                self.report(LaneReport::Removed(deployment));
-            }
-            Action::CarryOut(order) => {
-                let CarryOut {
-                    ticket,
-                    range,
-                    kind,
-                } = *order;
-                self.carry_payload_out(ticket, range, kind);
-            }
-            Action::BringBack {
-                ticket,
-                account,
-                bytes,
-            } => self.bring_payload_back(ticket, account, bytes),
-            Action::Discard(ticket) => self.discard(ticket),
-            Action::CopyIn(order) => self.copy_payload_in(*order),
-            Action::Item(given) => self.give_item(&given),
-            Action::Room(given) => self.give_room(&given),
-            Action::Measure(account) => self.measure_executors(account),
-        }
-    }
-
-    fn give_item(&mut self, given: &ItemGiven) {
-        let place = given.executor.0;
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
-        };
-        let told = executors::give_item(executor, given, &mut self.segments);
-        if let Err(error) = told {
-            self.end_executor(place, &error.to_string());
-        }
-    }
-
-    /// What an executor runs has found its arena full.
-    fn arena_full(&mut self, id: ExecutorId, full: &Full) -> Result<(), ExecutorError> {
-        self.now_ns = monotonic_ns();
-        self.tell_segments();
-        self.core.arena_full(self.now_ns, id, full)?;
-        // What waits here for company may be enough.
-        let executor = self.executors[id.0 as usize].as_ref();
-        if executor.is_some_and(Executor::has_unsent_ranges) {
-            self.core.range_returned(id);
-        }
-        Ok(())
-    }
-
-    fn give_room(&mut self, given: &RoomGiven) {
-        let place = given.executor.0;
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
-        };
-        let told = executors::give_room(executor, given);
-        if executor.is_deferred() {
-            (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
-        }
-        if let Err(error) = told {
-            self.end_executor(place, &error.to_string());
-        }
-    }
-
-    /// Tells the core of segments that have come and gone.
-    fn tell_segments(&mut self) {
-        for news in self.segments.news() {
-            match news {
-                SegmentNews::Known {
-                    slot,
-                    bytes,
-                    executor,
-                } => self
-                    .core
-                    .segment_known(slot, bytes, executor.map(ExecutorId)),
-                SegmentNews::Disowned(slot) => self.core.segment_disowned(slot),
-                SegmentNews::Gone(slot) => self.core.segment_gone(slot),
-            }
-        }
-    }
-
-    #[inline]
-    fn release(&mut self, range: PayloadRef) {
-        match self.segments.release(range) {
-            Released::ToExecutor(place, range) => {
-                let Some(executor) = self.executors[place as usize].as_mut() else {
-                    return;
-                };
-                executor.give_back(range);
-                if executor.waits_for_room {
-                    self.core.range_returned(ExecutorId(place));
-                }
-                if let Err(error) = executor.flush_released(range.length >= LARGE_BYTES) {
-                    self.end_executor(place, &error.to_string());
-                }
-            }
-            Released::ToLane(range) => {
-                let returned = self.arena.release(range);
-                debug_assert!(
-                    returned.is_ok(),
-                    "a range of the lane's own is committed once and released once"
-                );
-                self.peers.memory_freed();
-            }
-            Released::ToPeer(share, range) => self.peers.return_to_peer(share, range),
-            Released::SegmentGone(gone) => self.gone.push(gone),
-            Released::Kept => {}
-        }
     }
 
     fn rest(&mut self) {

@@ -1,8 +1,8 @@
 //! What connections hold when messages cannot be sent, and which of a peer's connections count.
 
 use super::*;
-use crate::core::Incoming;
-use crate::core::{Action, CoreConfig, Wanted};
+use crate::core::{Action, CoreConfig, Incoming, Outbound, Send, Wanted};
+use crate::lane::command::{LendingEnd, LinkSockets};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
@@ -12,12 +12,15 @@ use crate::plan::{
     WorkflowInput,
 };
 use crate::trace::ClockId;
+use crate::wire::{self, Load};
 use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
+use faasstore::descriptor::InvocationId;
 use faasstore::socket::Socket;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;

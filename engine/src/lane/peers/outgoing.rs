@@ -1,0 +1,240 @@
+//! What the core sends: messages and payloads to peers, answers to clients.
+
+use super::bodies::Bodies;
+use super::{Parts, Peers, owner_of};
+use crate::core::{Answered, Core, Outbound, Send};
+use crate::plan::PortRef;
+use crate::wire::{self, Failure};
+
+impl Peers {
+    /// Sends a message of the core's to a peer.
+    pub(crate) fn send(&mut self, send: Send, parts: &mut Parts<'_>) {
+        let Send {
+            worker_hash: hash,
+            to_lane,
+            invocation,
+            deployment,
+            body,
+        } = send;
+        let Some(id) = self.out.get(&(hash, to_lane)).copied() else {
+            self.unsent(body, parts.core);
+            let worker = self
+                .names
+                .get(&hash)
+                .cloned()
+                .unwrap_or_else(|| format!("{hash:08x}"));
+            parts.core.peer_lost(
+                parts.now_ns,
+                &worker,
+                to_lane,
+                "there is no connection to it at the moment",
+            );
+            // The peer would wait for ever for what it cannot be told, unless it is shown that the way back is broken.
+            if let Some(incoming) = self.incoming.remove(&(hash, to_lane)) {
+                self.lose(
+                    incoming,
+                    "it cannot be answered: there is no connection to it at the moment",
+                    parts,
+                );
+            }
+            return;
+        };
+        let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return self.unsent(body, parts.core);
+        };
+        let lenders = &mut self.shares.lenders;
+        let mut bodies = Bodies {
+            link: &mut connection.link,
+            lender: connection.share.and_then(|share| lenders.get_mut(&share)),
+            lent: 0,
+            unlent: 0,
+            inline_bytes_max,
+            owner: owner_of(parts.compartments.of_deployment(deployment)),
+            streams: &mut self.streams_begun,
+            begun: Vec::new(),
+        };
+        let invocation = invocation.0;
+        // As it is now, and not as it was when the core wanted this sent.
+        let load = match body {
+            Outbound::StateEvent { .. } | Outbound::PartDone { .. } => {
+                parts.core.load_for(deployment, hash, to_lane)
+            }
+            _ => None,
+        };
+        let queued = match body {
+            Outbound::Begin { wanted, inputs } => {
+                let port = |input: &u16| PortRef::Input(*input);
+                bodies
+                    .at(inputs, deployment, port, parts)
+                    .and_then(|inputs| {
+                        let begin = wire::Begin {
+                            invocation,
+                            deployment,
+                            report: wanted.report,
+                            trace: wanted.trace,
+                            inputs,
+                        };
+                        bodies.queue(&begin, parts)
+                    })
+            }
+            Outbound::StateEvent {
+                node,
+                outcome,
+                outputs,
+            } => {
+                let port = |output: &u16| PortRef::Written {
+                    node,
+                    output: *output,
+                };
+                bodies
+                    .at(outputs, deployment, port, parts)
+                    .and_then(|outputs| {
+                        let event = wire::StateEvent {
+                            invocation,
+                            deployment,
+                            node,
+                            outcome,
+                            outputs,
+                            load,
+                        };
+                        bodies.queue(&event, parts)
+                    })
+            }
+            Outbound::PartDone {
+                outputs,
+                report,
+                trace,
+            } => {
+                let port = |output: &u16| PortRef::Output(*output);
+                bodies
+                    .at(outputs, deployment, port, parts)
+                    .and_then(|outputs| {
+                        let done = wire::PartDone {
+                            invocation,
+                            deployment,
+                            outputs,
+                            report,
+                            trace,
+                            load,
+                        };
+                        bodies.queue(&done, parts)
+                    })
+            }
+            Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            } => {
+                let failed = wire::PartFailed {
+                    invocation,
+                    failure,
+                    report,
+                    trace,
+                };
+                bodies.queue(&failed, parts)
+            }
+            Outbound::Forget { why } => bodies.queue(&wire::Forget { invocation, why }, parts),
+            Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
+        };
+        bodies.settle_loans(queued.is_ok(), parts.core);
+        self.shares.loans_out += bodies.lent;
+        self.shares.loans_streamed += bodies.unlent;
+        let begun = bodies.begun;
+        self.streaming.extend(begun);
+        self.dirty.push(id);
+        if let Err(cause) = queued {
+            self.lose(id, &cause, parts);
+        }
+    }
+
+    /// Lets go of what a message held that is not sent.
+    fn unsent(&self, body: Outbound, core: &mut Core) {
+        let held = match body {
+            Outbound::Begin { inputs: held, .. }
+            | Outbound::StateEvent { outputs: held, .. }
+            | Outbound::PartDone { outputs: held, .. } => held,
+            Outbound::PartFailed { .. } | Outbound::Forget { .. } | Outbound::Drained => return,
+        };
+        for (_, outgoing) in held {
+            core.let_go_all(outgoing.payloads());
+        }
+    }
+
+    /// Tells a client how its invocation ended.
+    pub(crate) fn answer(&mut self, answered: Answered, worker: &str, parts: &mut Parts<'_>) {
+        let Answered {
+            client,
+            request,
+            invocation,
+            deployment,
+            started_ns,
+            result,
+            report,
+            trace,
+        } = answered;
+        let inline_bytes_max = deployment.and_then(|id| self.inline_bytes_max.get(&id).copied());
+        let connection = self.clients.get(&client.0).copied();
+        let connection = connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
+        let Some((id, connection)) = connection else {
+            self.answers_dropped += 1;
+            for (_, outgoing) in result.unwrap_or_default() {
+                parts.core.let_go_all(outgoing.payloads());
+            }
+            return;
+        };
+        let mut bodies = Bodies {
+            link: &mut connection.link,
+            lender: None,
+            lent: 0,
+            unlent: 0,
+            inline_bytes_max: inline_bytes_max.unwrap_or(0),
+            owner: owner_of(deployment.and_then(|id| parts.compartments.of_deployment(id))),
+            streams: &mut self.streams_begun,
+            begun: Vec::new(),
+        };
+        let result = match result {
+            Ok(outputs) => {
+                let schema = |name: &String, core: &Core| {
+                    deployment.map_or(0, |id| core.schema_of_output(id, name))
+                };
+                bodies.of(outputs, schema, parts).map(Ok)
+            }
+            Err(Failure::Refused {
+                worker: nobody,
+                reason,
+                memory,
+            }) if nobody.is_empty() => Ok(Err(Failure::Refused {
+                worker: worker.to_owned(),
+                reason,
+                memory,
+            })),
+            Err(failure) => Ok(Err(failure)),
+        };
+        let latency_ns = parts.now_ns.saturating_sub(started_ns);
+        let queued = result.and_then(|result| {
+            let answer = wire::Answer {
+                request,
+                invocation: invocation.0,
+                latency_ns,
+                result,
+                report,
+                trace,
+            };
+            bodies.queue(&answer, parts)
+        });
+        let begun = bodies.begun;
+        self.streaming.extend(begun);
+        self.dirty.push(id);
+        if let Err(cause) = queued {
+            self.answers_dropped += 1;
+            self.lose(id, &cause, parts);
+        }
+    }
+
+    /// Whether a chunk went to a peer or came from one since this was last asked.
+    #[inline]
+    pub(crate) const fn has_moved_payloads(&mut self) -> bool {
+        std::mem::replace(&mut self.moved_payloads, false)
+    }
+}
