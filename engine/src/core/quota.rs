@@ -1,41 +1,24 @@
-//! Whether an activation of a workflow that is pressed for memory may start, and what is done so that it may.
+//! What is done while a workflow is pressed for memory, so that what waits for some may start.
 
-use super::invocation::{Place, Read, Slot, Value};
-use super::lease::{Account, LeaseId, Payload, Reach};
-use super::pool::{Running, Waiting};
+use super::gate::Gate;
+use super::invocation::{Place, Read};
+use super::lease::{Account, LeaseId, Payload};
+use super::pool::Running;
 use super::program::LocalNode;
-use super::scratch::{Gated, clear};
+use super::relief::Relief;
+use super::scratch::clear;
 use super::timers::Timer;
 use super::victims::LeaveLast;
 use super::{Action, CarryOut, Core};
 use crate::wire::Failure;
 use faasstore::descriptor::RoomAnswer;
 use faasstore::tier::TierKind;
-use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// Activations of one pool that are looked at for one that may start.
-const LOOKED_AT_MAX: usize = 64;
 /// Payloads of a workflow that are on their way at once.
 pub(super) const MOVING_MAX: u64 = 256;
-/// How long an activation of which nothing is known is taken to go on at first: as long as it has run, and this.
-const UNKNOWN_NS: u64 = 1_000_000;
 /// How often the executors of a workflow that is pressed are looked at.
 const MEASURE_NS: u64 = 1_000_000_000;
-/// How much of what is known of a run time stays when there is one more.
-const KEPT: f64 = 0.8;
-
-/// What stands in the way of a start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Gate {
-    Open(Reading),
-    /// What it reads is on its way.
-    Wait,
-    /// So many bytes of memory are wanted for it.
-    Room(u64),
-    /// It never can: something that it reads could not be brought back, and why.
-    Lost(Rc<str>),
-}
 
 /// An activation that has been given up: its invocation is to fail.
 #[derive(Debug)]
@@ -44,15 +27,6 @@ pub(super) struct Lost {
     generation: u32,
     node: LocalNode,
     cause: Rc<str>,
-}
-
-/// How an activation reads its lists.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reading {
-    /// All of them are in memory.
-    Whole,
-    /// Item by item, as it asks for them.
-    ByWindow,
 }
 
 /// What a workflow has too much in memory.
@@ -68,15 +42,6 @@ impl Lacks {
     fn most(&self) -> u64 {
         self.bytes.max(self.segment_bytes)
     }
-}
-
-/// How room is made.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Relief {
-    /// What runs will let go of something by then.
-    Wait { ns: f64 },
-    /// Payloads are carried out.
-    Carry,
 }
 
 impl Core {
@@ -288,12 +253,12 @@ impl Core {
     }
 
     /// Whether what runs goes on only when it is given something.
-    fn waits(&self, running: &Running) -> bool {
+    pub(super) fn waits(&self, running: &Running) -> bool {
         self.waits_for_item(running) || self.waits_for_room(running)
     }
 
     /// Whether a workflow has more in memory than it may.
-    fn is_over(&self, account: Account) -> bool {
+    pub(super) fn is_over(&self, account: Account) -> bool {
         let (holdings, tally) = (self.leases.holdings(account), self.leases.tally(account));
         holdings.bytes > tally.quota_bytes || holdings.segment_bytes > tally.room_bytes
     }
@@ -371,331 +336,6 @@ impl Core {
         self.look_after(now_ns);
     }
 
-    /// What costs least: to wait until what runs lets go of enough, or to carry something out. With more in memory than the
-    /// quota something is carried out, if anything takes it.
-    fn relief(
-        &self,
-        now_ns: u64,
-        deployments: &[u32],
-        runs: &[Running],
-        (bytes, beyond): (u64, bool),
-    ) -> Option<Relief> {
-        let carry_ns = self.carry_ns(now_ns, deployments, bytes);
-        let wait_ns = self.until_let_go(now_ns, runs, bytes);
-        match (carry_ns, wait_ns) {
-            (Some(carry_ns), Some(ns)) if !beyond && ns <= carry_ns => Some(Relief::Wait { ns }),
-            (Some(_), _) => Some(Relief::Carry),
-            (None, Some(ns)) => Some(Relief::Wait { ns }),
-            (None, None) => None,
-        }
-    }
-
-    /// How long it takes to carry so many bytes of these deployments out and back, if they can be.
-    pub(super) fn carry_ns(&self, now_ns: u64, deployments: &[u32], bytes: u64) -> Option<f64> {
-        let usable = self
-            .carriers
-            .iter()
-            .filter(|one| one.is_up(now_ns) && self.may_go_to(one.kind, deployments));
-        usable.map(|one| one.ns(bytes)).min_by(f64::total_cmp)
-    }
-
-    /// When what runs is expected to have let go of so many bytes; none if it will not.
-    fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
-        let mut ends = self.scratch.ends.borrow_mut();
-        clear(&mut ends);
-        for running in runs.iter().filter(|running| !self.waits(running)) {
-            let frees = self.lets_go_of(running);
-            if frees > 0 {
-                let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
-                let lasts_ns = self.lasts_ns(running).unwrap_or(UNKNOWN_NS as f64 + ran_ns);
-                // One that takes longer than it used to may take as long again.
-                let left_ns = if lasts_ns > ran_ns {
-                    lasts_ns - ran_ns
-                } else {
-                    ran_ns
-                };
-                ends.push((left_ns, frees));
-            }
-        }
-        ends.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
-        let mut freed = 0;
-        ends.iter().find_map(|(ns, frees)| {
-            freed += frees;
-            (freed >= bytes).then_some(*ns)
-        })
-    }
-
-    /// Bytes that the end of an activation frees: those of leases of which it is the only one that still reads, by however many views.
-    fn lets_go_of(&self, running: &Running) -> u64 {
-        let mut views = self.scratch.views.borrow_mut();
-        clear(&mut views);
-        self.each_view_left(running, |payload| {
-            let here = self.leases.reach(payload) == Reach::Here;
-            views.extend(
-                self.leases
-                    .lease_of(payload)
-                    .filter(|_| here)
-                    .map(|(lease, _)| lease),
-            );
-        });
-        views.sort_unstable();
-        let of_one = views.chunk_by(|one, other| one == other);
-        let freed = of_one.map(|views| self.leases.freed_by(views[0], views.len()));
-        freed.sum()
-    }
-
-    /// Calls `each` with the views that go when an activation ends: of what it reads for the last time, and what it holds of lists that
-    /// it reads item by item.
-    fn each_view_left(&self, running: &Running, mut each: impl FnMut(Payload)) {
-        let (place, index) = (running.place, running.node);
-        let program = self.program_of(place);
-        let node = &program.nodes[index as usize];
-        let invocation = &self.invocations[place as usize];
-        let mut slots = self.scratch.slots.borrow_mut();
-        clear(&mut slots);
-        program.each_slot_read(node, |slot| slots.push(slot));
-        slots.sort_unstable();
-        // Several reads of one slot are of one view.
-        for reads in slots.chunk_by(|one, other| one == other) {
-            let slot = invocation.slot(reads[0]);
-            match slot.filter(|slot| slot.uses as usize == reads.len()) {
-                Some(Slot {
-                    value: Value::One(payload),
-                    ..
-                }) => each(*payload),
-                Some(Slot {
-                    value: Value::List(list),
-                    ..
-                }) => self.lists.get(*list).iter().copied().for_each(&mut each),
-                _ => {}
-            }
-        }
-        self.each_item_left(place, &mut each);
-        self.each_payload_granted(running, each);
-    }
-
-    fn lasts_ns(&self, running: &Running) -> Option<f64> {
-        let deployment = self.invocations[running.place as usize].deployment;
-        let known = self.deployments[deployment as usize].as_ref()?;
-        known.run_ns.get(&running.node).copied()
-    }
-
-    /// An activation of a workflow that is pressed has ended well.
-    pub(super) fn note_run_time(&mut self, now_ns: u64, running: &Running) {
-        let deployment = self.invocations[running.place as usize].deployment;
-        let took_ns = now_ns.saturating_sub(running.started_ns) as f64;
-        let known = &mut self.deployment_mut(deployment).run_ns;
-        let mean = known.entry(running.node).or_insert(took_ns);
-        *mean = KEPT * *mean + (1.0 - KEPT) * took_ns;
-    }
-
-    /// Starts activations that wait while an executor of their pool is idle, as far as they may; what the first one is that may
-    /// not, and why.
-    fn start_waiting(
-        &mut self,
-        now_ns: u64,
-        deployment: u32,
-        pool: u16,
-    ) -> Option<(Place, LocalNode, Gate)> {
-        let mut held = None;
-        let mut looked_at = 0;
-        loop {
-            let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
-            if state.idle.is_empty() || looked_at >= LOOKED_AT_MAX.min(state.waiting.len()) {
-                return held;
-            }
-            let waiting = state.waiting[looked_at];
-            if !self.is_current(waiting.place, waiting.generation) {
-                self.take_waiting(deployment, pool, looked_at);
-                continue;
-            }
-            match self.gate(waiting.place, waiting.node, false) {
-                Gate::Open(reading) => {
-                    self.take_waiting(deployment, pool, looked_at);
-                    self.start_idle(now_ns, deployment, pool, (&waiting, reading));
-                }
-                Gate::Lost(cause) => {
-                    self.take_waiting(deployment, pool, looked_at);
-                    self.lose(waiting.place, waiting.node, cause);
-                    return None;
-                }
-                gate => {
-                    self.count_held(deployment, pool, looked_at);
-                    // What waits for memory is not to hold up what waits for less.
-                    held.get_or_insert((waiting.place, waiting.node, gate));
-                    looked_at += 1;
-                }
-            }
-        }
-    }
-
-    fn count_held(&mut self, deployment: u32, pool: u16, at: usize) {
-        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
-        if std::mem::replace(&mut state.waiting[at].held, true) {
-            return;
-        }
-        let account = self.program(deployment).account;
-        self.leases.tally_mut(account).carried.held_back += 1;
-    }
-
-    fn take_waiting(&mut self, deployment: u32, pool: u16, at: usize) {
-        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
-        state.waiting.remove(at);
-        self.revision += 1;
-    }
-
-    fn start_idle(
-        &mut self,
-        now_ns: u64,
-        deployment: u32,
-        pool: u16,
-        (waiting, reading): (&Waiting, Reading),
-    ) {
-        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
-        if let Some(executor) = state.idle.pop() {
-            let Waiting {
-                place,
-                node,
-                attempt,
-                ready_ns,
-                ..
-            } = *waiting;
-            self.start(now_ns, executor, place, node, attempt, ready_ns);
-            if reading == Reading::ByWindow {
-                self.open_window(executor, place, node);
-            }
-        }
-    }
-
-    /// Nothing of a workflow runs or moves: one activation goes on whatever the quota says.
-    fn overdraw(
-        &mut self,
-        now_ns: u64,
-        (deployment, pool): (u32, u16),
-        place: Place,
-        node: LocalNode,
-    ) {
-        let account = self.program(deployment).account;
-        let Gate::Open(reading) = self.gate(place, node, true) else {
-            // What it reads may have to come first.
-            return;
-        };
-        let waits = |one: &Waiting| {
-            one.place == place && one.node == node && self.is_current(place, one.generation)
-        };
-        let deployed = self.deployments[deployment as usize].as_ref();
-        let queue = deployed.map(|deployed| &deployed.pools[usize::from(pool)].waiting);
-        let found = queue.and_then(|queue| {
-            let at = queue.iter().position(waits)?;
-            Some((at, queue[at]))
-        });
-        let Some((at, waiting)) = found else {
-            return;
-        };
-        self.leases.tally_mut(account).carried.overdrawn += 1;
-        self.take_waiting(deployment, pool, at);
-        self.start_idle(now_ns, deployment, pool, (&waiting, reading));
-    }
-
-    /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
-    fn gate(&mut self, place: Place, node: LocalNode, anyway: bool) -> Gate {
-        let mut gated = std::mem::take(&mut self.scratch.gated);
-        gated.clear();
-        let gate = self.gate_in(place, node, anyway, &mut gated);
-        self.scratch.gated = gated;
-        gate
-    }
-
-    fn gate_in(&mut self, place: Place, node: LocalNode, anyway: bool, gated: &mut Gated) -> Gate {
-        let account = self.program_of(place).account;
-        let Gated { here, away, seen } = gated;
-        let (mut away_bytes, mut coming_bytes) = (0, 0);
-        let mut comes = false;
-        let mut lost: Option<Rc<str>> = None;
-        let by_window = self.reads_by_window(place, node);
-        let look = |payload| match self.leases.reach(payload) {
-            Reach::Here => here.push(payload),
-            Reach::Coming => {
-                comes = true;
-                let lease = self.leases.lease_of(payload);
-                let lease = lease.filter(|(lease, _)| seen.insert(*lease));
-                coming_bytes += lease.map_or(0, |(_, bytes)| bytes);
-            }
-            Reach::Away => {
-                if let Some((lease, bytes)) = self.leases.lease_of(payload)
-                    && seen.insert(lease)
-                {
-                    away.push(payload);
-                    away_bytes += bytes;
-                }
-            }
-            Reach::Lost(cause) => lost = Some(cause),
-            Reach::Unplaced => {
-                unreachable!("only copies find no room, and none lies in a slot until it is there")
-            }
-        };
-        let (reading, items_bytes) = if by_window {
-            self.each_payload_at_once(place, node, look);
-            (Reading::ByWindow, self.window_bytes(place, node))
-        } else {
-            self.each_payload_read(place, node, look);
-            (Reading::Whole, 0)
-        };
-        let memory_bytes = self.config.store.memory_bytes;
-        if away_bytes + coming_bytes > memory_bytes {
-            lost = Some(never_fits(away_bytes + coming_bytes, memory_bytes));
-        }
-        if let Some(cause) = lost {
-            return Gate::Lost(cause);
-        }
-        let wanted = away_bytes + items_bytes + self.expected_bytes(place, node);
-        // What takes no more memory only frees some.
-        let has_room = anyway || wanted == 0 || {
-            let taken = self.leases.holdings(account).bytes + self.reserved_by(account);
-            let taken = taken + self.lacking(account);
-            taken + wanted <= self.leases.tally(account).quota_bytes && !self.is_over(account)
-        };
-        if !has_room {
-            return Gate::Room(wanted);
-        }
-        for payload in away.iter() {
-            if let Some((ticket, account, bytes)) = self.leases.come(*payload) {
-                self.actions.push(Action::BringBack {
-                    ticket,
-                    account,
-                    bytes,
-                });
-            }
-        }
-        if comes || !away.is_empty() {
-            return Gate::Wait;
-        }
-        here.iter().for_each(|payload| self.leases.stay(*payload));
-        Gate::Open(reading)
-    }
-
-    /// Bytes that what runs of a workflow is expected to make.
-    fn reserved_by(&self, account: Account) -> u64 {
-        let executors = self.executors.iter().flatten();
-        let of_it = executors.filter(|one| self.program(one.deployment).account == account);
-        let runs = of_it.filter_map(|executor| executor.running);
-        runs.map(|running| self.expected_bytes(running.place, running.node))
-            .sum()
-    }
-
-    /// Bytes that what runs is expected to make.
-    pub(super) fn reserved(&self, runs: &[Running]) -> u64 {
-        let makes = |running: &Running| self.expected_bytes(running.place, running.node);
-        runs.iter().map(makes).sum()
-    }
-
-    /// Bytes that an activation is expected to make: the most that one of its node has made here.
-    pub(super) fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
-        let deployment = self.invocations[place as usize].deployment;
-        let known = self.deployments[deployment as usize].as_ref();
-        known.map_or(0, |known| known.made_bytes[node as usize])
-    }
-
     /// Whether payloads of a workflow may be carried anywhere.
     pub(super) fn may_carry(&self, account: Account) -> bool {
         let deployments = self.deployments_of(account);
@@ -744,17 +384,3 @@ impl Core {
         }
     }
 }
-
-/// Why an activation is not waited for that reads more at once than can come back.
-#[cold]
-fn never_fits(bytes: u64, memory_bytes: u64) -> Rc<str> {
-    let told = format!(
-        "what it reads at once and is elsewhere takes {bytes} bytes, of at most {memory_bytes} that this lane has for what comes \
-         back, apart from what it keeps for other workflows; give the worker more (--memory), or fewer lanes, or let the function \
-         read a list item by item"
-    );
-    Rc::from(told)
-}
-
-/// Run times of nodes, in nanoseconds.
-pub(super) type RunTimes = FxHashMap<LocalNode, f64>;
