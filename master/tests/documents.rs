@@ -144,3 +144,47 @@ fn the_plan_that_the_document_shows_is_what_one_sees() {
     );
     assert_eq!(words(&shown), words(&block("text plan")), "{shown}");
 }
+
+/// All sources of the workspace that are Rust: where each lies in it, and its text.
+fn sources(folder: &Path, within: &str, all: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = format!("{within}/{name}");
+        if entry.file_type().unwrap().is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                sources(&entry.path(), &path, all);
+            }
+        } else if name.ends_with(".rs") {
+            all.push((path, std::fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn whatever_stands_for_a_promise_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut all = Vec::new();
+    sources(&root, "", &mut all);
+    let promises = std::fs::read_to_string(root.join("docs/promises.md")).unwrap();
+    let named: Vec<&str> = promises.split('`').skip(1).step_by(2).collect();
+    let (mut files, mut tests) = (0, 0);
+    for name in named {
+        if name.ends_with(".rs") && !name.contains(' ') {
+            files += 1;
+            let end = format!("/{name}");
+            assert!(
+                all.iter().any(|(path, _)| path.ends_with(&end)),
+                "no file {name}"
+            );
+        } else if let Some(begin) = name.strip_suffix("...") {
+            tests += 1;
+            let begin = format!("fn {begin}");
+            assert!(
+                all.iter().any(|(_, text)| text.contains(&begin)),
+                "no test {name}"
+            );
+        }
+    }
+    assert!(files > 100 && tests > 100, "{files} files, {tests} tests");
+}

@@ -8,30 +8,54 @@ use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
-/// A server on loopback that keeps nothing on disk, and ends with this.
+/// A server on loopback, which ends with this.
 #[derive(Debug)]
 pub struct Server {
     process: Guarded,
     port: u16,
+    /// Where it keeps what it holds, if it does.
+    folder: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts one, and waits until it listens. None if it is not installed, which the test `name` then says.
+    /// Starts one that keeps nothing on disk, and waits until it listens. None if it is not installed, which the test `name` then
+    /// says.
     ///
     /// # Panics
     /// If it does not come to listen.
     #[must_use]
     #[track_caller]
     pub fn start(name: &str) -> Option<Self> {
+        Self::start_in(name, None)
+    }
+
+    /// The same, of one that has on disk whatever it has answered, and after a kill still has it.
+    ///
+    /// # Panics
+    /// If it does not come to listen, or has no folder.
+    #[must_use]
+    #[track_caller]
+    pub fn start_persistent(name: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self::start_in(name, Some(folder))
+    }
+
+    #[track_caller]
+    fn start_in(name: &str, folder: Option<TempDir>) -> Option<Self> {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = free.local_addr().expect("it listens").port();
         drop(free);
-        let Some(process) = spawn(port) else {
+        let Some(process) = spawn(port, folder.as_ref()) else {
             skip(name, "no redis-server is installed");
             return None;
         };
-        let server = Self { process, port };
+        let server = Self {
+            process,
+            port,
+            folder,
+        };
         server.wait();
         Some(server)
     }
@@ -42,7 +66,7 @@ impl Server {
         });
     }
 
-    /// Kills it: what it held is lost.
+    /// Kills it: what it held is lost, unless it is a persistent one.
     ///
     /// # Panics
     /// If it has ended before.
@@ -52,7 +76,7 @@ impl Server {
         child.wait().expect("it ends");
     }
 
-    /// Kills it, and starts it again at the same port, with nothing in it.
+    /// Kills it, and starts it again at the same port.
     ///
     /// # Panics
     /// If it does not come to listen again.
@@ -62,13 +86,13 @@ impl Server {
         self.revive();
     }
 
-    /// Starts it again at the same port, with nothing in it, when it has been killed.
+    /// Starts it again at the same port, when it has been killed.
     ///
     /// # Panics
     /// If it does not come to listen again.
     #[track_caller]
     pub fn revive(&mut self) {
-        self.process = spawn(self.port).expect("it is installed");
+        self.process = spawn(self.port, self.folder.as_ref()).expect("it is installed");
         self.wait();
     }
 
@@ -128,10 +152,16 @@ impl Server {
     }
 }
 
-fn spawn(port: u16) -> Option<Guarded> {
+fn spawn(port: u16, folder: Option<&TempDir>) -> Option<Guarded> {
     let mut command = Command::new("redis-server");
-    command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-    command.args(["--port", &port.to_string(), "--dir", "/tmp"]);
+    command.args(["--save", "", "--bind", "127.0.0.1"]);
+    command.args(["--port", &port.to_string()]);
+    match folder {
+        Some(folder) => command
+            .args(["--appendonly", "yes", "--dir"])
+            .arg(folder.path()),
+        None => command.args(["--appendonly", "no", "--dir", "/tmp"]),
+    };
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::null()).spawn().ok().map(Guarded)
 }

@@ -1,4 +1,7 @@
 //! Whether an activation of a workflow that is pressed for memory may start now, and whether it reads its lists whole.
+//!
+//! It may if all that it reads is here and what it is expected to make has room; what is elsewhere is asked for here. Of those of one
+//! pool the first that may start does; if nothing of a workflow goes on, one starts whatever its quota says.
 
 use super::invocation::Place;
 use super::lease::{Account, Reach};

@@ -16,7 +16,8 @@
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
-//! | `quota`, `victims`, `ways` | when, which payloads, and where each may go |
+//! | `quota`, `gate`, `relief` | workflows that are pressed for memory: who may start, and how room is made |
+//! | `victims`, `ways`, `room` | which payloads leave, where each may go, and for what comes from peers |
 //! | `full` | executors whose arena is full while they run something |
 //! | `scratch` | what they keep for use again |
 //! | `window` | lists that are read item by item, since they do not fit into memory |

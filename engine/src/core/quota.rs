@@ -1,4 +1,8 @@
 //! What is done while a workflow is pressed for memory, so that what waits for some may start.
+//!
+//! It looks after all that wait, at every change and by a timer, and ends the state when there is room again. Whether one may start is
+//! decided in [`gate`](super::gate), by which means room is made in [`relief`](super::relief), and which payloads leave in
+//! [`victims`](super::victims).
 
 use super::gate::Gate;
 use super::invocation::{Place, Read};

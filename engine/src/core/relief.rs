@@ -1,4 +1,6 @@
 //! How a workflow that is pressed for memory gets room soonest: by what runs and lets go of its payloads, or by carrying some out.
+//!
+//! Both are reckoned in time, from how long functions of each node have run and how fast each tier has been; the smaller one is done.
 
 use super::Core;
 use super::invocation::{Slot, Value};

@@ -2,8 +2,8 @@
 //! have made and still need.
 //!
 //! While a workflow has less than half of its quota this costs a comparison for each lease. Beyond that it is *pressed*: an activation
-//! then starts only if what it reads is here and what it is expected to make has room (`quota`). If it has none, the core
-//! chooses by what costs the least time: it waits for what runs and will let go of something, or has the payloads that are
+//! then starts only if what it reads is here and what it is expected to make has room (`gate`). If it has none, the core
+//! chooses by what costs the least time (`relief`): it waits for what runs and will let go of something, or has the payloads that are
 //! read last carried out to a tier (`victims`). What is away is fetched before an activation that reads it starts; of a list
 //! that does not fit in, items are copied in as they are asked for (`window`).
 //!

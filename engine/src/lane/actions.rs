@@ -1,4 +1,7 @@
-//! What the core wants done, done.
+//! What the core wants done, done: activations handed to executors, ranges given back, messages sent.
+//!
+//! All of it is carried out before the lane looks at anything else. An executor that cannot be told something is ended; what that means
+//! for invocations is the core's to say, in further actions.
 
 use super::command::LaneReport;
 use super::executors::{self, Executor, ExecutorError, StartError};

@@ -1,4 +1,7 @@
 //! What reaches a lane: messages of its executors, and what its driver has found.
+//!
+//! Whatever an executor says that cannot be believed ends that executor and nothing else. What completions mean is the core's to know;
+//! what comes over connections goes to [`peers`](super::peers).
 
 use super::driver::Completion;
 use super::executors::{self, Event, ExecutorError, Scratch};

@@ -1,4 +1,7 @@
-//! What the control thread orders of a lane.
+//! What the control thread orders of a lane, and the store thread tells it.
+//!
+//! Orders are carried out in the order in which they came, each with all that the core wants done for it. A deployment is known
+//! to the core, the connections and the [compartments](super::compartments) at once, or to none.
 
 use super::command::{LaneCommand, StartedExecutor};
 use super::executors::Terms;

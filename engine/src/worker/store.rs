@@ -33,12 +33,14 @@ const REQUESTS_MAX: usize = 4096;
 const EXPIRY: Duration = Duration::from_secs(600);
 /// How often they are.
 const RENEWAL: Duration = Duration::from_secs(120);
-/// How often a payload is asked for again that a tier could not give for a moment.
-const TAKES_MAX: u32 = 5;
+/// How often a payload is asked for that a tier cannot give for a moment, at least, and until it is given up: then its time is over
+/// as well, which is that of one operation.
+const TAKES_MIN: u32 = 5;
 /// How often it says that something has failed, at most.
 const WARN_PAUSE: Duration = Duration::from_secs(1);
-/// How long it waits before it asks again, at first.
+/// How long it waits before it asks again, at first and at most.
 const TAKE_PAUSE: Duration = Duration::from_millis(100);
+const TAKE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Where a worker's payloads may be carried.
 #[derive(Clone, Debug)]
@@ -59,6 +61,15 @@ pub struct StoreConfig {
     pub worker: String,
     /// Its restart epoch.
     pub epoch: u32,
+}
+
+impl StoreConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            patience: self.patience,
+            ..Limits::default()
+        }
+    }
 }
 
 /// Why there is no store.
@@ -126,6 +137,7 @@ impl StoreThread {
                     drop(opened);
                     let store = Rc::new(Store {
                         tiers,
+                        limits: config.limits(),
                         lanes,
                         places: RefCell::default(),
                         warned: Cell::default(),
@@ -168,10 +180,7 @@ impl StoreThread {
 
 async fn open_tiers(config: &StoreConfig, driver: Driver) -> Result<Vec<AnyTier>, StoreError> {
     let mut tiers = Vec::new();
-    let limits = Limits {
-        patience: config.patience,
-        ..Limits::default()
-    };
+    let limits = config.limits();
     if config.spill_bytes_max > 0 {
         let io = match driver {
             Driver::IoUring => SpillIo::IoUring,
@@ -220,6 +229,7 @@ async fn open_tiers(config: &StoreConfig, driver: Driver) -> Result<Vec<AnyTier>
 
 struct Store {
     tiers: Vec<AnyTier>,
+    limits: Limits,
     lanes: Vec<LaneSender>,
     places: RefCell<FxHashMap<(u8, Ticket), Place>>,
     /// When something was last warned of: many payloads may fail for one reason.
@@ -376,12 +386,12 @@ impl Store {
         let began = Instant::now();
         let place = place.ok_or("nothing of that ticket is there")?;
         let tier = self.tier(place.kind).ok_or("its tier is not there")?;
-        let mut pause = TAKE_PAUSE;
-        let mut attempts = 1;
+        let (mut pause, mut attempts) = (TAKE_PAUSE, 1);
         loop {
             let Some(window) = into.target() else {
                 break Err("the room for it does not lie in its segment".to_owned());
             };
+            let time = self.limits.deadline(window.length());
             let Err(error) = tier.get(place, offset, window).await else {
                 break Ok(began.elapsed().as_nanos() as u64);
             };
@@ -393,12 +403,13 @@ impl Store {
                 }
             );
             // What a failed attempt may still write to is not to be written to by another.
-            if !broken || attempts == TAKES_MAX || into.is_lent() {
+            let is_over = attempts >= TAKES_MIN && began.elapsed() >= time;
+            if !broken || is_over || into.is_lent() {
                 break Err(error.to_string());
             }
             attempts += 1;
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = TAKE_PAUSE_MAX.min(2 * pause);
         }
     }
 

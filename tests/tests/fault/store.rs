@@ -286,6 +286,25 @@ fn a_store_that_falls_silent_holds_up_those_who_need_it_alone_and_goes_on_where_
 }
 
 #[test]
+fn what_a_store_holds_comes_back_when_it_has_been_restarted() {
+    let name = "what_a_store_holds_comes_back_when_it_has_been_restarted";
+    let Some(mut server) = Server::start_persistent(name) else {
+        return;
+    };
+    let tried = Tried::new(server.setup());
+    let (client, held) = tried.made(MANY);
+    assert!(tried.status().away > 0);
+    server.kill();
+    held.tell(Verdict::Pass);
+    // Nobody listens there for as long as a server needs that reads much from its disk.
+    std::thread::sleep(Duration::from_secs(4));
+    server.revive();
+    is_right(&answer(client), MANY);
+    assert_eq!(tried.at_rest().payloads_lost, 0);
+    server.until_empty();
+}
+
+#[test]
 fn what_a_store_held_that_is_gone_is_lost_by_name_and_what_it_does_not_take_stays_in_memory() {
     let name =
         "what_a_store_held_that_is_gone_is_lost_by_name_and_what_it_does_not_take_stays_in_memory";

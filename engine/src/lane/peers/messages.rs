@@ -1,4 +1,6 @@
-//! What messages of peers and clients mean for the core.
+//! What messages of peers and clients mean for the core, and what the core says before one is taken in ([`AtDoor`]).
+//!
+//! A message that a peer may not send loses its link; one that a client may not send is refused by name.
 
 use super::bodies::{incoming, numbered};
 use super::{ConnectionId, Parts, Party, Peers};

@@ -1,4 +1,7 @@
 //! What the core sends: messages and payloads to peers, answers to clients.
+//!
+//! Each payload is leased until the kernel has taken its last byte, or is lent. What cannot be sent lets go of its payloads
+//! here; that its link is lost the core hears before it sends anything else there.
 
 use super::bodies::Bodies;
 use super::{Parts, Peers, owner_of};

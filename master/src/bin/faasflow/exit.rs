@@ -303,7 +303,10 @@ impl Diagnostic for Failed {
             Failure::Node { .. } => {
                 "the cause is what its function, executor or expression said; what may go otherwise another time can be tried again (`retry`, at functions)"
             }
-            Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
+            Failure::Payload { .. } => {
+                "if it was too large, make it smaller or give the worker more memory (--memory); if a disk, a store or a peer has lost \
+                 it, see to that and invoke again"
+            }
             Failure::Join { .. } => {
                 "see why these failed; `retry` may try them again, and `at_least` may ask for fewer"
             }
