@@ -2,12 +2,18 @@
 
 use nix::sys::signal::{SigSet, Signal};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Added to a signal's number in the exit code of what it ended, as shells have it.
 const SIGNALLED: i32 = 128;
+
+/// How long it tries to remove all folders, and what lies between two attempts.
+const REMOVAL_MAX: Duration = Duration::from_secs(5);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// Folders that go when this process is told to end.
 #[derive(Clone, Debug, Default)]
@@ -41,10 +47,16 @@ impl Folders {
         self.lock().push(folder.to_owned());
     }
 
+    /// Workers that are just starting may write into one that is being emptied, until there is none to write into.
     fn remove(&self) {
+        let deadline = Instant::now() + REMOVAL_MAX;
         for folder in self.lock().drain(..) {
-            // One that is gone already need not be removed.
-            let _ = fs::remove_dir_all(folder);
+            while let Err(error) = fs::remove_dir_all(&folder)
+                && error.kind() != ErrorKind::NotFound
+                && Instant::now() < deadline
+            {
+                thread::sleep(REMOVAL_PAUSE);
+            }
         }
     }
 
@@ -56,6 +68,31 @@ impl Folders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_goes_though_somebody_writes_into_it_until_it_is_gone() {
+        let outer = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let (folders, folder) = (Folders::default(), outer.path().join(round.to_string()));
+            fs::create_dir(&folder).unwrap();
+            folders.add(&folder);
+            thread::scope(|scope| {
+                let writes = scope.spawn(|| {
+                    let mut number = 0;
+                    while fs::write(folder.join(number.to_string()), "state").is_ok() {
+                        number += 1;
+                    }
+                    number
+                });
+                while !folder.join("100").exists() {
+                    thread::yield_now();
+                }
+                folders.remove();
+                assert!(!folder.exists());
+                assert!(writes.join().unwrap() > 100);
+            });
+        }
+    }
 
     #[test]
     fn folders_go_with_all_that_is_in_them_and_one_that_is_gone_is_no_trouble() {

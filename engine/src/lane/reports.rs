@@ -93,6 +93,16 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
+    fn a_high_water_mark_rises_and_never_falls() {
+        let peak = Counter::default();
+        let marks = [5, 9, 3].map(|value| {
+            raise(&peak, value);
+            peak.get()
+        });
+        assert_eq!(marks, [5, 9, 9]);
+    }
+
+    #[test]
     fn a_report_that_found_the_queue_full_is_told_though_the_lane_sleeps() {
         let (commands, reports) = (Arc::new(ArrayQueue::new(4)), Arc::new(ArrayQueue::new(1)));
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();

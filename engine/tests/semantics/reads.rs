@@ -281,6 +281,10 @@ fn an_item_counts_as_it_is_given_and_as_copied_if_it_was() {
     assert_eq!(reads.shared.payloads, reads.hits());
     let carried = rig.carried_so_far();
     assert!(carried.spill.copied.payloads >= reads.copied.payloads);
+    assert_eq!(
+        carried.spill.copied.bytes,
+        5 * carried.spill.copied.payloads
+    );
     rig.end_all();
     rig.nothing_is_left();
 }

@@ -333,8 +333,14 @@ fn a_slow_link_is_told_from_a_fast_one_in_whatever_way_it_leads() {
     };
     let slow = |figures: Vec<f64>| figures.into_iter().all(|figure| figure < 6.5);
     assert!(slow(lines("link: {")) && slow(lines("far")), "{written}");
-    for (from, to) in [("near-1", "near-2"), ("near-2", "near-1")] {
-        let listed = lines(&format!("from: {from}, to: {to}"));
-        assert!(matches!(listed[..], [fast] if fast > 10.0), "{written}");
+    // Both ways in one if they are alike.
+    let mut fast = lines("between: [near-1, near-2]");
+    if fast.is_empty() {
+        fast = [("near-1", "near-2"), ("near-2", "near-1")]
+            .into_iter()
+            .flat_map(|(from, to)| lines(&format!("from: {from}, to: {to}")))
+            .collect();
+        assert_eq!(fast.len(), 2, "{written}");
     }
+    assert!(fast.into_iter().all(|fast| fast > 10.0), "{written}");
 }
