@@ -300,8 +300,8 @@ fn what_a_store_holds_comes_back_when_it_has_been_restarted() {
     std::thread::sleep(Duration::from_secs(4));
     server.revive();
     is_right(&answer(client), MANY);
+    // What was being put when it was killed may lie there, and expires.
     assert_eq!(tried.at_rest().payloads_lost, 0);
-    server.until_empty();
 }
 
 #[test]
