@@ -157,8 +157,9 @@ fn spawn(port: u16, folder: Option<&TempDir>) -> Option<Guarded> {
     command.args(["--save", "", "--bind", "127.0.0.1"]);
     command.args(["--port", &port.to_string()]);
     match folder {
+        // The kernel has each change before it is answered; a server that syncs once in a while puts that off meanwhile.
         Some(folder) => command
-            .args(["--appendonly", "yes", "--dir"])
+            .args(["--appendonly", "yes", "--appendfsync", "no", "--dir"])
             .arg(folder.path()),
         None => command.args(["--appendonly", "no", "--dir", "/tmp"]),
     };
