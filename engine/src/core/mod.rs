@@ -17,7 +17,8 @@
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `gate`, `relief` | workflows that are pressed for memory: who may start, and how room is made |
-//! | `victims`, `ways`, `room` | which payloads leave, where each may go, and for what comes from peers |
+//! | `victims`, `ways` | which payloads leave, and where each may go |
+//! | `room` | the same where memory itself has run out |
 //! | `full` | executors whose arena is full while they run something |
 //! | `scratch` | what they keep for use again |
 //! | `window` | lists that are read item by item, since they do not fit into memory |

@@ -402,8 +402,8 @@ impl Store {
                     ..
                 }
             );
-            // What a failed attempt may still write to is not to be written to by another.
             let is_over = attempts >= TAKES_MIN && began.elapsed() >= time;
+            // What a failed attempt may still write to is not to be written to by another.
             if !broken || is_over || into.is_lent() {
                 break Err(error.to_string());
             }

@@ -171,7 +171,7 @@ fn huge_bytes() -> u64 {
 }
 
 #[test]
-#[ignore = "needs 3 GiB of memory"]
+#[ignore = "needs 3 GiB of memory: scripts/large runs it"]
 fn a_payload_beyond_what_32_bits_say_is_passed_on_within_a_worker() {
     let length = huge_bytes();
     let mib = (length >> 20) + 1024;
@@ -188,7 +188,7 @@ fn a_payload_beyond_what_32_bits_say_is_passed_on_within_a_worker() {
 }
 
 #[test]
-#[ignore = "needs 5 GiB of memory"]
+#[ignore = "needs 5 GiB of memory: scripts/large runs it"]
 fn a_payload_beyond_what_32_bits_say_is_streamed_between_workers() {
     let length = huge_bytes();
     let mib = (length >> 20) + 1024;

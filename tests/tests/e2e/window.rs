@@ -240,7 +240,7 @@ fn items_stream_through_a_chain_of_foreach_nodes_within_the_quota() {
 }
 
 #[test]
-#[ignore = "it moves 100 GiB through memory, for minutes: run it by hand"]
+#[ignore = "it moves 100 GiB through memory, for minutes: scripts/large runs it"]
 fn a_hundred_thousand_items_stream_through_a_chain_of_foreach_nodes_within_the_quota() {
     streams_through(100_000);
 }

@@ -1,6 +1,6 @@
 //! What messages of peers and clients mean for the core, and what the core says before one is taken in ([`AtDoor`]).
 //!
-//! A message that a peer may not send loses its link; one that a client may not send is refused by name.
+//! What its party has no business to say is passed over. What is still on its way of an invocation that is over is not waited for.
 
 use super::bodies::{incoming, numbered};
 use super::{ConnectionId, Parts, Party, Peers};

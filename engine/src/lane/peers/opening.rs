@@ -1,7 +1,7 @@
 //! How a lane's connections begin: links to peers and from them, and clients; and what a new life of a peer ends.
 //!
-//! Of two connections of one lane of a peer the one of the later life counts, and of one life the later number. How connections end is
-//! in [`super`].
+//! Of two connections with one lane of a peer the one of the later life counts, and within one life the one that came last. How
+//! connections end is in [`super`].
 
 use super::connection::{Connection, Half};
 use super::silence::Hearing;

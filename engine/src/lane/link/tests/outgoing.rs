@@ -161,7 +161,7 @@ fn a_link_that_ends_gives_all_tokens_back() {
 }
 
 #[test]
-#[ignore = "needs 600 MiB of memory"]
+#[ignore = "needs 600 MiB of memory: scripts/large runs it"]
 fn a_payload_of_300_mib_arrives_whole() {
     let bytes = 300 << 20;
     let mut sender = Sender::new(LinkLimits::default());
