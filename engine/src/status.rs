@@ -197,6 +197,8 @@ counters!(
         system_calls,
         /// Answers that could not be delivered, because the client was gone.
         answers_dropped,
+        /// Messages to peers that had to wait for room on their links.
+        messages_held,
         /// Connections of an earlier life of a peer, which came after one of a later life.
         stale_links_refused,
         /// Heartbeats sent to peers that would have heard nothing else.
@@ -219,6 +221,8 @@ counters!(
         lease_bytes_peak,
         /// The most bytes that segments ever had, whenever the lane looked.
         segment_bytes_peak,
+        /// Activations that had to wait for room in the lane's arena: for tables of lists, or copies of what they returned.
+        room_waits,
         /// Payloads that were not carried out, brought back or thrown away at once, and looks at executors' memory that were left
         /// out, since the store thread had too much to do.
         store_refusals,

@@ -41,6 +41,8 @@ pub struct Setup {
     /// By name, of workers that have another one.
     memories: Vec<(String, String)>,
     flags: Vec<String>,
+    /// By name, of one worker each.
+    flags_of: Vec<(String, String)>,
     key: Option<Vec<u8>>,
     executables: Vec<&'static str>,
     through: Option<&'static str>,
@@ -57,6 +59,7 @@ impl Setup {
             memory: "1GiB".to_owned(),
             memories: Vec::new(),
             flags: Vec::new(),
+            flags_of: Vec::new(),
             key: None,
             executables: vec![
                 "test-functions",
@@ -97,6 +100,13 @@ impl Setup {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// With one more flag of this one worker.
+    #[must_use]
+    pub fn flag_of(mut self, name: &str, flag: &str) -> Self {
+        self.flags_of.push((name.to_owned(), flag.to_owned()));
         self
     }
 
@@ -204,6 +214,8 @@ impl Cluster {
             None => command.arg("--no-host-sharing"),
         };
         command.args(&self.setup.flags);
+        let flags_of = self.setup.flags_of.iter().filter(|(of, _)| of == name);
+        command.args(flags_of.map(|(_, flag)| flag));
         command
     }
 

@@ -1,13 +1,15 @@
 //! The store under everything at once: payloads of random sizes and lifetimes, in memory, on disk and between workers, while
 //! executors and workers are killed, clients leave, and quotas and memory change. What is read is what was written, and in the
-//! end nothing is held.
+//! end nothing is held. Once between workers as on two hosts, each with a disk; and once between workers that lend each other their
+//! memory, one of them with a server in place of a disk, which is stopped and killed as well.
 //!
-//! `FAASFLOW_TORTURE_S` says for how many seconds; `scripts/torture` takes ten minutes.
+//! `FAASFLOW_TORTURE_S` says for how many seconds each; `scripts/torture` takes ten minutes.
 
 use faasflow_tests::cluster::{Cluster, Setup, payload};
 use faasflow_tests::pattern;
 use faasflow_tests::process::{descriptor_targets, until};
 use faasflow_tests::random::Random;
+use faasflow_tests::redis::Server;
 use master::client::{Client, Invocation, Payload};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -23,6 +25,8 @@ const KILL_PAUSE: Duration = Duration::from_millis(250);
 const QUOTA_PAUSE: Duration = Duration::from_millis(1500);
 /// At every so manieth time a worker is killed and started again.
 const ROUNDS: u64 = 3;
+/// How long a server is stopped.
+const STOP: Duration = Duration::from_millis(300);
 /// In a thousand invocations: those whose client leaves before it has an answer.
 const LEAVES: u32 = 100;
 
@@ -226,9 +230,25 @@ fn segments_of(pid: u32) -> usize {
 
 #[test]
 fn whatever_happens_payloads_are_what_was_written_and_nothing_is_left() {
+    torture(Setup::workers(&WORKERS), None);
+}
+
+#[test]
+fn so_it_is_with_lent_memory_and_a_server_in_place_of_a_disk() {
+    let name = "so_it_is_with_lent_memory_and_a_server_in_place_of_a_disk";
+    let Some(server) = Server::start_persistent(name) else {
+        return;
+    };
+    let store = format!("--store={}", server.url());
+    let setup = Setup::workers(&WORKERS).sharing(&[]);
+    let setup = setup.flag_of("b", "--spill-max=0").flag_of("b", &store);
+    torture(setup, Some(server));
+}
+
+fn torture(setup: Setup, mut server: Option<Server>) {
     let seconds = std::env::var("FAASFLOW_TORTURE_S").ok();
     let seconds = seconds.map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
-    let cluster = Setup::workers(&WORKERS).flag("--lanes=1").start();
+    let cluster = setup.flag("--lanes=1").start();
     // Links between workers stay once they are there.
     deploy(&cluster, 2, 16, 48);
     until("the workers are linked", || is_linked(&cluster));
@@ -251,7 +271,7 @@ fn whatever_happens_payloads_are_what_was_written_and_nothing_is_left() {
         lost: AtomicU64::new(0),
         left: AtomicU64::new(0),
     };
-    let mut carried = 0;
+    let mut done = Done::default();
     std::thread::scope(|scope| {
         for seed in 2..5 {
             let scene = &scene;
@@ -265,7 +285,7 @@ fn whatever_happens_payloads_are_what_was_written_and_nothing_is_left() {
             }
             std::thread::sleep(QUOTA_PAUSE);
             if round % ROUNDS == 0 {
-                carried += spilled(&scene.cluster.read().expect("nobody panics with it"));
+                done.add(&scene.cluster.read().expect("nobody panics with it"));
                 kill_worker(&scene, WORKERS[random.below(2)]);
             } else {
                 let cluster = scene.cluster.read().expect("nobody panics with it");
@@ -276,19 +296,25 @@ fn whatever_happens_payloads_are_what_was_written_and_nothing_is_left() {
                     random.between(2, 60),
                     random.between(24, 64),
                 );
+                drop(cluster);
+                if let Some(server) = &mut server {
+                    disturb(server, round);
+                }
             }
         }
     });
     let cluster = scene.cluster.into_inner().expect("nobody panics with it");
-    carried += spilled(&cluster);
+    done.add(&cluster);
     let [well, lost, left, killed] =
         [scene.well, scene.lost, scene.left, scene.killed].map(AtomicU64::into_inner);
     println!(
-        "{well} invocations ended well, {lost} did not, {left} were left; {carried} payloads were spilled, {killed} workers \
-         killed"
+        "{well} invocations ended well, {lost} did not, {left} were left; {done:?}, {killed} workers killed"
     );
     assert!(well > lost, "{well} {lost}");
-    assert!(carried > 0, "nothing was spilled");
+    assert!(done.spilled > 0, "nothing was spilled");
+    let lends = server.is_some();
+    assert_eq!(done.remote > 0, lends, "{done:?}");
+    assert_eq!(done.lent > 0, lends, "{done:?}");
     assert!(killed > 0, "no worker was killed");
     for (name, _) in WORKFLOWS {
         cluster.undeploy(name);
@@ -305,12 +331,41 @@ fn whatever_happens_payloads_are_what_was_written_and_nothing_is_left() {
             gone.then_some(())
         });
     }
+    if let Some(server) = server {
+        server.until_empty();
+    }
 }
 
-/// Payloads that were spilled in what is left of the workers' lives.
-fn spilled(cluster: &Cluster) -> u64 {
-    let workflows = WORKERS
-        .iter()
-        .flat_map(|worker| cluster.status(worker).workflows);
-    workflows.map(|workflow| workflow.spilled).sum()
+/// A server is stopped for a while, or killed: it has on its disk what it has answered.
+fn disturb(server: &mut Server, round: u64) {
+    if round.is_multiple_of(2) {
+        server.restart();
+    } else {
+        server.stop();
+        std::thread::sleep(STOP);
+        server.go_on();
+    }
+}
+
+/// What workers have done with payloads.
+#[derive(Default, Debug)]
+struct Done {
+    spilled: u64,
+    /// To a server.
+    remote: u64,
+    /// To another worker.
+    lent: u64,
+}
+
+impl Done {
+    /// What the lives of these workers have added to it.
+    fn add(&mut self, cluster: &Cluster) {
+        for worker in WORKERS {
+            for workflow in cluster.status(worker).workflows {
+                self.spilled += workflow.spilled;
+                self.remote += workflow.stored;
+            }
+            self.lent += cluster.counter(worker, "loans_out");
+        }
+    }
 }

@@ -266,6 +266,35 @@ impl Core {
         self.end(now_ns, place, why);
     }
 
+    /// What another lane is to hear of an invocation cannot be sent, whatever is tried: it would wait for ever, so the
+    /// invocation fails.
+    pub fn untold(
+        &mut self,
+        now_ns: u64,
+        deployment: DeploymentId,
+        id: InvocationId,
+        cause: String,
+    ) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
+        let program = Rc::clone(self.program(index));
+        let failure = self.payload_failure("a message", &program, cause);
+        let place = self.place_by_id.get(&id).copied();
+        match place.filter(|place| !self.invocations[*place as usize].phase.is_over()) {
+            Some(place) => self.fail(now_ns, place, failure),
+            None if self.is_mine(id) => {}
+            None => {
+                let failed = Outbound::PartFailed {
+                    failure,
+                    report: Vec::new(),
+                    trace: None,
+                };
+                self.send_to_entry(id, deployment, failed);
+            }
+        }
+    }
+
     /// Nothing of the invocation starts any more; what runs is told to stop, and has a grace period.
     pub(super) fn end(&mut self, now_ns: u64, place: Place, why: Cancelled) {
         if self.invocations[place as usize].phase.is_over() {

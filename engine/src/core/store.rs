@@ -356,13 +356,20 @@ impl Core {
                     carrier.back.learn(bytes, took_ns);
                 }
             }
-            Err(_) => moved.lost += 1,
+            // What a copy was to be made of may be there, or come back meanwhile.
+            Err(_) if came.is_copy => {}
+            Err(_) => self.count_lost(came.account, came.kind),
         }
         if let Some(range) = unwanted {
             self.actions.push(Action::Release(range));
         }
         self.revision += 1;
         self.look_after(now_ns);
+    }
+
+    /// A payload could not be got back for whoever needs it.
+    pub(super) fn count_lost(&mut self, account: Account, kind: TierKind) {
+        self.leases.tally_mut(account).carried.of_mut(kind).lost += 1;
     }
 
     /// Whether a list that a remote node has made may be taken in before all of it is here: if a region runs over it, and

@@ -8,7 +8,6 @@ use super::executors::{self, Executor, ExecutorError, StartError};
 use super::segments::{Released, SegmentNews};
 use super::{Lane, monotonic_ns};
 use crate::core::{Action, CarryOut, ExecutorId, ItemGiven, RoomGiven, Start};
-use crate::plan::ErrorClass;
 use faasstore::descriptor::{Full, PayloadRef};
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ impl Lane {
             self.carry_out();
             if self.peers.wants_relief() {
                 // What is to come back goes first: whoever reads it is what gives memory back.
-                if self.carriage.is_short() {
+                if self.carriage.is_short() || !self.short.is_empty() {
                     self.place_coming();
                 }
                 let (peers, mut parts) = self.peers();
@@ -74,45 +73,34 @@ impl Lane {
             self.started = true;
             return;
         }
-        let place = order.executor.0;
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
+        match self.start_now(order) {
+            Ok(()) => {}
+            Err(StartError::Arena(error)) => self.start_short(order, &error),
+            Err(StartError::Executor(error)) => {
+                self.end_executor(order.executor.0, &error.to_string());
+            }
+        }
+    }
+
+    /// Hands an activation to its executor, if that is there.
+    #[inline]
+    pub(super) fn start_now(&mut self, order: &Start) -> Result<(), StartError> {
+        let Some(executor) = self.executors[order.executor.0 as usize].as_mut() else {
+            return Ok(());
         };
-        let started = executors::start(
+        executors::start(
             executor,
             order,
             &self.core,
             &mut self.segments,
             &mut self.arena,
-        );
-        match started {
-            Ok(()) => {
-                self.started = true;
-                if executor.is_deferred() {
-                    // At once, whatever other executors are waited for.
-                    (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
-                }
-            }
-            Err(error) => self.start_failed(order, error),
+        )?;
+        self.started = true;
+        if executor.is_deferred() {
+            // At once, whatever other executors are waited for.
+            (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
         }
-    }
-
-    #[cold]
-    fn start_failed(&mut self, order: &Start, error: StartError) {
-        match error {
-            StartError::Executor(error) => self.end_executor(order.executor.0, &error.to_string()),
-            StartError::Arena(error) => {
-                let cause = format!("no memory for the table of its inputs: {error}");
-                let failed = self.core.failed(
-                    self.now_ns,
-                    order.executor,
-                    order.activation,
-                    ErrorClass::Memory,
-                    cause,
-                );
-                debug_assert!(failed.is_ok(), "it was ordered to start just now");
-            }
-        }
+        Ok(())
     }
 
     fn on_rare_action(&mut self, action: Action) {

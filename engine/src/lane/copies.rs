@@ -14,7 +14,7 @@
 //! ```
 //!
 //! While that is under way the executor's activation runs, as the core sees it: it holds its inputs, it can exceed its timeout, and
-//! nothing more is read from its ring. A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
+//! nothing more is read from its ring. Where there is no room for the copy it waits for some ([`short`](super::short)). A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
 
 use super::Lane;
 use super::executors::{self, At, ExecutorError, kept_beyond};
@@ -37,7 +37,7 @@ const PIECE_COST_BYTES: u64 = 256;
 
 /// Why a copy cannot be made: the attempt fails.
 #[derive(Debug, Error)]
-enum CopyError {
+pub(super) enum CopyError {
     #[error("{0}")]
     Arena(#[from] ArenaError),
     #[error("{0}")]
@@ -80,6 +80,10 @@ pub(crate) struct Copying {
 
 #[derive(Debug)]
 enum Progress {
+    /// There is no room yet for so many bytes.
+    Wanted(u64),
+    /// Nor will there be any, and so on.
+    Fails(CopyError),
     /// So many bytes of it have pages.
     SetAside(SegmentWriter, u64),
     Copy(Arc<SegmentWriter>),
@@ -138,40 +142,51 @@ fn copy_one(
 }
 
 impl Copying {
-    /// Takes `outputs`, unless it fails.
-    fn begin(
+    /// Takes `outputs`.
+    fn new(
         activation: u32,
         cpu: Option<CpuUse>,
         outputs: &mut Vec<Output>,
         (originals, bytes): (Vec<Original>, u64),
-        (arena, compartment): (&mut Arena, Compartment),
-    ) -> Result<Self, CopyError> {
-        let into = SegmentWriter::create_gradually("lane-copies", bytes)?;
-        let set_aside_bytes = into.length();
-        arena.set_aside(compartment, set_aside_bytes)?;
+    ) -> Self {
         let mut begins = 0;
         let pieces = originals.into_iter().map(|original| {
             let at = begins;
             begins += original.1.length.next_multiple_of(GRANULE_BYTES);
             (original, at)
         });
-        Ok(Self {
+        Self {
             activation,
             cpu,
             pieces: pieces.collect(),
             outputs: std::mem::take(outputs),
-            progress: Some(Progress::SetAside(into, 0)),
+            progress: Some(Progress::Wanted(bytes)),
             next: 0,
             copied_bytes: 0,
-            set_aside_bytes,
+            set_aside_bytes: 0,
             exit: None,
-        })
+        }
+    }
+
+    /// Has room set aside for the copy, unless it has some.
+    fn set_aside(&mut self, arena: &mut Arena, compartment: Compartment) -> Result<(), CopyError> {
+        if let Some(Progress::Wanted(bytes)) = self.progress {
+            let into = SegmentWriter::create_gradually("lane-copies", bytes)?;
+            arena.set_aside(compartment, into.length())?;
+            self.set_aside_bytes = into.length();
+            self.progress = Some(Progress::SetAside(into, 0));
+        }
+        Ok(())
     }
 
     /// Goes on for a while; the copy, once all of it lies there.
     fn step(&mut self, segments: &Segments) -> Result<Option<Arc<SegmentWriter>>, CopyError> {
         let into = match self.progress.take() {
-            None => return Ok(None),
+            waits @ (None | Some(Progress::Wanted(_))) => {
+                self.progress = waits;
+                return Ok(None);
+            }
+            Some(Progress::Fails(error)) => return Err(error),
             Some(Progress::SetAside(into, present)) => {
                 let upto = present + STEP_BYTES;
                 into.add_pages(present, upto)?;
@@ -255,30 +270,59 @@ impl Lane {
             bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES))
         });
         let compartment = executor.compartment();
-        if originals.len() > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
-            let (outputs, what) = (&mut self.scratch.outputs, (originals, bytes));
-            let place = (&mut self.arena, compartment);
-            return match Copying::begin(activation, cpu, outputs, what, place) {
-                Ok(copying) => {
-                    executor.copying = Some(Box::new(copying));
-                    self.copies.push_back(id.0);
-                    Ok(())
-                }
-                Err(error) => self.copy_failed(id, activation, &error),
+        if originals.len() <= AT_ONCE_PIECES_MAX && bytes <= AT_ONCE_BYTES_MAX {
+            let mut copies = Vec::with_capacity(originals.len());
+            let copied = originals.iter().try_for_each(|(at, range)| {
+                let copy = copy_one(*range, compartment, &mut self.segments, &mut self.arena)?;
+                copies.push((*at, copy));
+                Ok(())
+            });
+            let error = match copied {
+                Ok(()) => return self.copied(id, activation, cpu, copies),
+                Err(error) => error,
             };
-        }
-        let mut copies = Vec::with_capacity(originals.len());
-        let copied = originals.into_iter().try_for_each(|(at, range)| {
-            let copy = copy_one(range, compartment, &mut self.segments, &mut self.arena)?;
-            copies.push((at, copy));
-            Ok(())
-        });
-        match copied {
-            Ok(()) => self.copied(id, activation, cpu, copies),
-            Err(error) => {
-                copies.into_iter().for_each(|(_, copy)| self.release(copy));
-                self.copy_failed(id, activation, &error)
+            copies.into_iter().for_each(|(_, copy)| self.release(copy));
+            if !matches!(error, CopyError::Arena(_)) {
+                return self.copy_failed(id, activation, &error);
             }
+        }
+        let (outputs, what) = (&mut self.scratch.outputs, (originals, bytes));
+        let copying = Copying::new(activation, cpu, outputs, what);
+        if let Some(executor) = self.executors[id.0 as usize].as_mut() {
+            executor.copying = Some(Box::new(copying));
+        }
+        if let Err(error) = self.copy_again(id.0)
+            && let Err(error) = self.copy_short(id, activation, error)
+        {
+            self.copy_fails(id.0, error.into());
+        }
+        Ok(())
+    }
+
+    /// Begins with a copy, if there is room for it now: its turn comes. So it does if what it is for was told to stop.
+    pub(super) fn copy_again(&mut self, place: u32) -> Result<(), ArenaError> {
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return Ok(());
+        };
+        let (told, compartment) = (executor.is_told(), executor.compartment());
+        let Some(copying) = executor.copying.as_mut().filter(|_| !told) else {
+            self.copies.push_back(place);
+            return Ok(());
+        };
+        match copying.set_aside(&mut self.arena, compartment) {
+            Ok(()) => self.copies.push_back(place),
+            Err(CopyError::Arena(error)) => return Err(error),
+            Err(error) => self.copy_fails(place, error),
+        }
+        Ok(())
+    }
+
+    /// A copy cannot be made: its turn to say so comes.
+    pub(super) fn copy_fails(&mut self, place: u32, error: CopyError) {
+        let executor = self.executors[place as usize].as_mut();
+        if let Some(copying) = executor.and_then(|executor| executor.copying.as_mut()) {
+            copying.progress = Some(Progress::Fails(error));
+            self.copies.push_back(place);
         }
     }
 

@@ -267,7 +267,7 @@ fn find(arena: &[(u32, u32, u32)], index: u32, generation: u32) -> Option<u32> {
 pub(crate) enum StartError {
     /// The executor is to be ended.
     Executor(ExecutorError),
-    /// The lane has no memory for the table of its inputs; the activation fails.
+    /// The lane has no memory for the table of its inputs. Nothing of it is kept.
     Arena(ArenaError),
 }
 
@@ -320,7 +320,13 @@ pub(crate) fn start(
     } else {
         let tabled = tabulate(executor, order, core, segments, arena);
         executor.announce(segments)?;
-        let (inputs, table) = tabled?;
+        let (inputs, table) = match tabled {
+            Ok(tabled) => tabled,
+            Err(error) => {
+                executor.drop_tables(arena);
+                return Err(error);
+            }
+        };
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs, table);
     }
     if executor.has_backlog() {
@@ -617,6 +623,11 @@ impl Executor {
             self.told = false;
             self.started.channel.take_back();
         }
+        self.drop_tables(arena);
+    }
+
+    #[inline]
+    fn drop_tables(&mut self, arena: &mut Arena) {
         for table in self.tables.drain(..) {
             // The lane's own range, committed once: its return cannot be refused.
             let returned = arena.release(table);

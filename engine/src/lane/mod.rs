@@ -31,6 +31,7 @@ mod reports;
 mod segments;
 pub mod setup;
 mod share;
+mod short;
 pub mod store;
 
 use crate::core::store::StoreRules;
@@ -51,6 +52,7 @@ use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
 use segments::{Gone, Segments};
 use setup::{LaneSetup, Yields};
+use short::Shorts;
 use std::collections::VecDeque;
 use std::time::Duration;
 use store::Carriage;
@@ -183,6 +185,8 @@ struct Lane {
     trim_ns: Option<u64>,
     emptied_before: u64,
     carriage: Carriage,
+    /// Activations that wait for room in the lane's arena.
+    short: Shorts,
     /// When to look again at executors that may keep too much memory of segments that have gone.
     pins_due_ns: Option<u64>,
 }
@@ -253,6 +257,7 @@ impl Lane {
             trim_ns: None,
             emptied_before: 0,
             carriage: Carriage::default(),
+            short: Shorts::default(),
             pins_due_ns: None,
             setup,
         })

@@ -1,12 +1,13 @@
 //! A lane's connections: links to and from lanes of peers, and clients. Between the core's messages and frames.
 //!
 //! It owns the [links](super::link), by connection, and the leases of what is being sent. It promises that a message
-//! that cannot be sent fails what depended on it at once and by name, that a payload is held until the kernel has
-//! taken its last byte, and that messages are handed to the kernel before payloads are.
+//! that cannot be sent fails what depended on it at once and by name, that one for which a link has no room yet waits for it, that a
+//! payload is held until the kernel has taken its last byte, and that messages are handed to the kernel before payloads are.
 
 mod arriving;
 mod bodies;
 mod connection;
+mod held;
 mod messages;
 mod opening;
 mod outgoing;
@@ -92,6 +93,7 @@ pub(crate) struct Peers {
     closed: Moved,
     bad_frames: u64,
     answers_dropped: u64,
+    messages_held: u64,
     stale_links_refused: u64,
     patience: Patience,
     beat_due_ns: u64,
@@ -156,6 +158,7 @@ impl Peers {
             closed: Moved::default(),
             bad_frames: 0,
             answers_dropped: 0,
+            messages_held: 0,
             stale_links_refused: 0,
             patience,
             beat_due_ns: NEVER_NS,
@@ -241,12 +244,16 @@ impl Peers {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
                         connection.receive(parts.driver);
                         let is_client = connection.bulk.is_none();
+                        let holds = !connection.held.is_empty();
                         if connection.link.is_unfinished() {
                             self.watch(parts.now_ns);
                         }
                         if !is_client {
                             // It may have granted something, or be granted something.
                             self.dirty.push(id);
+                        }
+                        if holds {
+                            self.send_held(id, parts);
                         }
                     }
                     Err((cause, broken)) => {
@@ -267,7 +274,11 @@ impl Peers {
                     Ok(()) => {
                         connection.link.sent(stream, buffer, &mut self.flushed);
                         self.dirty.push(id);
+                        let holds = !connection.held.is_empty();
                         self.let_go_flushed(parts.core);
+                        if holds {
+                            self.send_held(id, parts);
+                        }
                     }
                     Err(error) => self.lose(id, &error.to_string(), parts),
                 }
@@ -311,6 +322,9 @@ impl Peers {
             parts.driver.close(bulk.id);
         }
         let (party, share) = (connection.party.clone(), connection.share);
+        let held = std::mem::take(&mut connection.held);
+        held.into_sends()
+            .for_each(|send| self.unsent(send.body, parts.core));
         if let Some(share) = share {
             self.unlink_share(share, parts);
         }
@@ -428,6 +442,7 @@ impl Peers {
         counters.bad_frames.set(self.bad_frames);
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
+        counters.messages_held.set(self.messages_held);
         counters.stale_links_refused.set(self.stale_links_refused);
         counters.heartbeats_sent.set(self.heartbeats_sent);
         counters.heartbeats_received.set(self.heartbeats_received);

@@ -6,13 +6,14 @@
 #[cfg(doc)]
 use super::command::LaneCommand;
 use super::segments::Mapping;
+use super::short::may_come;
 use super::{Lane, executors, monotonic_ns};
 use crate::core::CopyIn;
 use crate::core::lease::Account;
 use crate::core::store::{Ticket, Unstored};
 use crate::plan::DeploymentId;
 use crossbeam::queue::ArrayQueue;
-use faasstore::arena::{ArenaError, Reservation};
+use faasstore::arena::Reservation;
 use faasstore::descriptor::PayloadRef;
 use faasstore::segment::{SegmentWriter, Slice, TargetSlice};
 use faasstore::tier::TierKind;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a payload that is to come back waits for room in the lane's arena.
-const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a payload that is to come back waits for room in the lane's arena; and likewise whatever else the lane needs some for.
+pub(super) const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is tried meanwhile.
 const ROOM_PAUSE_NS: u64 = 2_000_000;
 
@@ -176,12 +177,18 @@ impl Carriage {
         !self.unplaced.is_empty()
     }
 
+    /// What is to be tried again is to be tried now.
+    #[cfg(test)]
+    pub(super) fn due_now(&mut self) {
+        self.try_ns = self.try_ns.map(|_| 0);
+    }
+
     fn is_due(&self, now_ns: u64) -> bool {
         self.try_ns.is_some_and(|due_ns| due_ns <= now_ns)
     }
 
     /// Something is to be tried again soon.
-    fn try_soon(&mut self) {
+    pub(super) fn try_soon(&mut self) {
         let soon_ns = monotonic_ns() + ROOM_PAUSE_NS;
         self.try_ns = Some(self.try_ns.map_or(soon_ns, |set| set.min(soon_ns)));
     }
@@ -311,7 +318,10 @@ impl Lane {
             // What is lost for want of room still lies in its tier.
             self.discard(ticket);
         }
-        if self.carriage.unplaced.is_empty() {
+        if !self.short.is_empty() {
+            self.relieve_short();
+        }
+        if self.carriage.unplaced.is_empty() && self.short.is_empty() {
             return self.let_others_in();
         }
         self.carriage.try_soon();
@@ -319,15 +329,15 @@ impl Lane {
     }
 
     /// What waits for room gets some ahead of what peers send, and what the same workflow does not read soon makes it.
-    fn make_room_for_coming(&mut self) {
+    pub(super) fn make_room_for_coming(&mut self) {
+        let coming = self.carriage.unplaced.iter();
+        let coming = coming.filter_map(|ticket| self.carriage.coming.get(ticket));
+        let coming = coming.map(|coming| (coming.account, coming.bytes));
         let mut wanted: Vec<(Account, u64)> = Vec::new();
-        for ticket in &self.carriage.unplaced {
-            let Some(Coming { account, bytes, .. }) = self.carriage.coming.get(ticket) else {
-                continue;
-            };
-            match wanted.iter_mut().find(|(of, _)| of == account) {
+        for (account, bytes) in coming.chain(self.wanted_by_short()) {
+            match wanted.iter_mut().find(|(of, _)| *of == account) {
                 Some((_, sum)) => *sum += bytes,
-                None => wanted.push((*account, *bytes)),
+                None => wanted.push((account, bytes)),
             }
         }
         let of = |(account, _): &(Account, u64)| self.compartments.of_account(*account);
@@ -365,14 +375,8 @@ impl Lane {
             may_come,
         };
         let reservation = self.arena.reserve_in(compartment, bytes);
-        let reservation = reservation.map_err(|error| {
-            let never = match error {
-                ArenaError::Full { bytes, max, .. } => bytes > max,
-                ArenaError::Bytes { .. } => true,
-                ArenaError::Segment(_) | ArenaError::NotLeased(_) => false,
-            };
-            short(&error.to_string(), !never)
-        })?;
+        let reservation =
+            reservation.map_err(|error| short(&error.to_string(), may_come(&error).is_some()))?;
         let segment = self
             .arena
             .segment(reservation.segment(), reservation.generation());

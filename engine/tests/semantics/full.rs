@@ -5,7 +5,7 @@ use super::quota::{NAMES, each_has_read_its_own, rules, three};
 use super::rig::Rig;
 use engine::core::CompletionError;
 use engine::core::store::StoreRules;
-use engine::plan::ErrorClass;
+use engine::plan::{ErrorClass, Retry};
 use faasstore::descriptor::RoomAnswer::{Back, Late, Never, Stopped};
 
 /// More than everything takes.
@@ -116,6 +116,40 @@ fn while_something_runs_who_waits_does_so_for_five_seconds_from_the_first_time()
     assert_eq!(rig.rooms, [Late, Late, Never], "nothing runs any more");
     rig.end("slow");
     each_has_read_its_own(&mut rig);
+}
+
+#[test]
+fn an_executor_that_comes_in_the_place_of_one_that_waited_has_its_own_time() {
+    let mut flow = three();
+    flow.nodes[0].retriers = vec![Retry {
+        attempts: 2,
+        backoff_ms: 10,
+        ..Retry::default()
+    }];
+    flow.function("busy", |node| {
+        node.inputs = vec![input("made", out(1))];
+        node.outputs = Vec::new();
+    });
+    let mut rig = Rig::short_of_memory(&flow, without_tiers());
+    rig.invoke(&[]);
+    rig.fill_arena_of("slow", 100, 1);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    let place = rig.place_of("slow");
+    rig.full("slow", 10, false).unwrap();
+    rig.pass_ms(4_000);
+    rig.executor_dies("slow", "it is gone");
+    rig.executor_joins_at(place);
+    rig.pass_ms(10);
+    assert_eq!(rig.place_of("slow"), place);
+    // It may say so, and that it has waited already: but that was another one.
+    rig.full("slow", 10, true).unwrap();
+    rig.pass_ms(4_999);
+    assert!(rig.rooms.is_empty(), "{:?}", rig.rooms);
+    rig.pass_ms(1);
+    assert_eq!(rig.rooms, [Late]);
+    rig.end_all();
+    rig.result().unwrap();
+    rig.nothing_is_left();
 }
 
 #[test]

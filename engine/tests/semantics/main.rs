@@ -25,6 +25,7 @@ mod joins;
 mod lists;
 mod outward;
 mod parts;
+mod peers;
 mod profiles;
 mod quota;
 mod reads;

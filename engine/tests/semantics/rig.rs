@@ -117,6 +117,10 @@ pub(crate) struct Rig {
     /// What activations that waited for room were told.
     pub(crate) rooms: Vec<RoomAnswer>,
     waiting_for_room: BTreeSet<ExecutorId>,
+    /// Whether what arrives finds no memory.
+    pub(crate) refusing: bool,
+    /// Why the next message cannot be sent, if it cannot.
+    pub(crate) unsendable: Option<&'static str>,
 }
 
 /// An executor's arena in which all lies that is made from some time on.
@@ -242,6 +246,8 @@ impl Rig {
             arena: None,
             rooms: Vec::new(),
             waiting_for_room: BTreeSet::new(),
+            refusing: false,
+            unsendable: None,
         };
         for (worker, plan) in flow.plans(&divided, workers).into_iter().enumerate() {
             plan.check().expect("a plan that is not whole");
@@ -684,6 +690,7 @@ impl Rig {
         let core = &mut self.cores[attempt.worker];
         core.executor_condemned(self.now_ns, start.executor, cause);
         core.executor_left(self.now_ns, start.executor, cause);
+        self.waiting_for_room.remove(&start.executor);
         self.settle();
     }
 
@@ -708,6 +715,17 @@ impl Rig {
         for (worker, id) in std::mem::take(&mut self.leaving) {
             self.cores[worker].executor_left(self.now_ns, id, "it was told to end");
         }
+        self.settle();
+    }
+
+    /// Where the executor is that runs a node.
+    pub(crate) fn place_of(&self, node: &str) -> ExecutorId {
+        self.start_of(node).executor
+    }
+
+    /// An executor joins the first worker in a place that is free.
+    pub(crate) fn executor_joins_at(&mut self, place: ExecutorId) {
+        self.cores[0].executor_joined(self.now_ns, place, DEPLOYMENT, 0);
         self.settle();
     }
 
@@ -1199,9 +1217,23 @@ impl Rig {
             .find(|worker| worker_hash(&worker_name(*worker)) == send.worker_hash)
             .unwrap();
         let (now_ns, id) = (self.now_ns, send.invocation);
+        if let Some(cause) = self.unsendable.take() {
+            let held = match &send.body {
+                Outbound::Begin { inputs: held, .. }
+                | Outbound::StateEvent { outputs: held, .. }
+                | Outbound::PartDone { outputs: held, .. } => held.as_slice(),
+                _ => &[],
+            };
+            let core = &mut self.cores[from];
+            held.iter()
+                .for_each(|(_, outgoing)| core.let_go_all(outgoing.payloads()));
+            core.untold(now_ns, send.deployment, id, cause.to_owned());
+            return;
+        }
         let mut copy = |outputs: Vec<(u16, Outgoing)>| -> Vec<(u16, Incoming)> {
             let copied = outputs.iter().map(|(number, outgoing)| {
                 let mut incoming = match self.outgoing(from, outgoing) {
+                    _ if self.refusing => Incoming::Refused("no memory".into()),
                     Seen::One(text) => Incoming::One(self.fresh(&text)),
                     Seen::List(items) => self.list(&items),
                     Seen::Absent => panic!("what is absent was sent"),

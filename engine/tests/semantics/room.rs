@@ -2,8 +2,9 @@
 //! long, and what leaves memory instead.
 
 use super::flow::{Flow, input, out};
+use super::quota::{self, NAMES, each_has_read_its_own, three};
 use super::rig::Rig;
-use engine::core::store::StoreRules;
+use engine::core::store::{StoreRules, Unstored};
 use engine::plan::{ErrorClass, NodeId};
 use faasstore::tier::TierKind;
 
@@ -109,6 +110,22 @@ fn where_nothing_can_leave_one_activation_goes_on_all_the_same_and_is_counted() 
     assert!(rig.runs(MADE));
     assert_eq!(rig.carried_so_far().overdrawn, 1);
     play(&mut rig);
+}
+
+#[test]
+fn a_tier_that_has_failed_is_asked_again_though_nothing_waits_for_room() {
+    let mut rig = Rig::short_of_memory(&three(), quota::rules(20));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    assert!(!rig.carrying().is_empty(), "three are more than two");
+    rig.not_carried(Unstored::Failed);
+    rig.pass_ms(49);
+    assert!(rig.carrying().is_empty());
+    rig.pass_ms(1);
+    assert!(!rig.carrying().is_empty());
+    rig.carried(true);
+    rig.end("slow");
+    each_has_read_its_own(&mut rig);
 }
 
 #[test]

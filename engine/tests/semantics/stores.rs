@@ -6,7 +6,7 @@ use super::rig::Rig;
 use engine::core::store::{StoreRules, Unstored};
 use engine::plan::{EdgeStore, InputPlan, NodePlan, Source, StoreChoice};
 use faasstore::binding::Kind;
-use faasstore::tier::TierKind::{Remote, Spill};
+use faasstore::tier::TierKind::{self, Remote, Spill};
 
 /// Both tiers; a disk costs less than a server.
 fn both(quota_bytes: u64) -> StoreRules {
@@ -134,6 +134,17 @@ fn what_may_only_go_to_a_tier_that_has_failed_stays_while_others_leave() {
 
 #[test]
 fn items_and_what_is_gathered_of_them_go_where_those_who_read_them_say() {
+    for (used, gathered) in [(Remote, Spill), (Spill, Remote)] {
+        goes_where_they_say(used, gathered);
+    }
+}
+
+/// What is made goes where those say that use it item by item, and what they make where who reads all of it says.
+fn goes_where_they_say(to_used: TierKind, to_gathered: TierKind) {
+    let edge = |kind| match kind {
+        Remote => EdgeStore::Remote,
+        _ => EdgeStore::Spill,
+    };
     let mut flow = over_list();
     let region = flow.region(Source::Input(0), |_| ());
     let made = flow.function("make", |node| {
@@ -143,11 +154,11 @@ fn items_and_what_is_gathered_of_them_go_where_those_who_read_them_say() {
     let region = flow.region(out(made), |_| ());
     let used = flow.function("use", |node| {
         node.region = Some(region);
-        reads(node, Source::Item { up: 0 }, EdgeStore::Remote);
+        reads(node, Source::Item { up: 0 }, edge(to_used));
     });
     flow.function("all", |node| {
         node.inputs = vec![InputPlan {
-            store: EdgeStore::Spill,
+            store: edge(to_gathered),
             ..InputPlan::new("all", Kind::List, out(used))
         }];
     });
@@ -167,7 +178,9 @@ fn items_and_what_is_gathered_of_them_go_where_those_who_read_them_say() {
         }
     }
     let of = |kind| carried.iter().filter(move |(_, to)| *to == kind);
-    assert!(of(Remote).count() > 0 && of(Remote).all(|(text, _)| text.starts_with("make")));
-    assert!(of(Spill).count() > 0 && of(Spill).all(|(text, _)| text.starts_with("use")));
+    for (kind, made) in [(to_used, "make"), (to_gathered, "use")] {
+        assert!(of(kind).count() > 0, "{kind:?}");
+        assert!(of(kind).all(|(text, _)| text.starts_with(made)), "{kind:?}");
+    }
     rig.nothing_is_left();
 }

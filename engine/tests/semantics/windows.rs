@@ -241,6 +241,8 @@ fn an_item_that_cannot_be_got_back_fails_the_invocation_with_its_reason() {
     assert!(cause.contains("the disk is gone"), "{cause}");
     assert_eq!(rig.given[0].1, "(stopped)");
     rig.end_all();
+    // Others that were asked for ahead failed as well, and nobody had need of them.
+    assert_eq!(rig.carried_so_far().spill.lost, 1);
     rig.nothing_is_left();
 }
 

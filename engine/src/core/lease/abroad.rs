@@ -362,6 +362,16 @@ impl Leases {
         })
     }
 
+    /// Whose a view is, and in which tier it lies, if it does and is not on its way.
+    pub(in crate::core) fn lies_in(&self, payload: Payload) -> Option<(Account, TierKind)> {
+        let lease = self.slots.get(payload.lease.0 as usize)?;
+        if lease.home != Home::Away {
+            return None;
+        }
+        let Abroad { kind, .. } = self.abroad.get(&payload.lease.0)?;
+        Some((lease.account, *kind))
+    }
+
     /// There is no room for what was to come, which is as good as lost; why is not said of it.
     pub(in crate::core) fn unplaced(&mut self, ticket: Ticket) {
         let Some(index) = self.by_ticket.get(&ticket).copied() else {

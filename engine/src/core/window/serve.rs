@@ -173,10 +173,11 @@ impl Core {
                 (held, Reach::Lost(cause)) => {
                     if held.is_some() {
                         self.drop_grant(id, name);
-                        // Somebody else has brought it back meanwhile, or does.
-                        if self.leases.reach(item) != Reach::Away {
+                        let Some((account, kind)) = self.leases.lies_in(item) else {
+                            // Somebody else has brought it back meanwhile, or does.
                             continue;
-                        }
+                        };
+                        self.count_lost(account, kind);
                     }
                     self.lose(place, node, cause);
                     return Served::Not;

@@ -158,8 +158,8 @@ pub struct LinkLimits {
     pub transfers_max: usize,
     /// Bytes of messages that wait for their payloads.
     pub waiting_bytes_max: usize,
-    /// Bytes to be sent: frames, and what is kept of the payloads under way (not the payloads: they stay where they
-    /// are).
+    /// Bytes to be sent, above which no more messages are taken: of frames, and apart from these, for messages with payloads,
+    /// what is kept of the payloads under way (not the payloads: they stay where they are).
     pub queued_bytes_max: usize,
     /// Whether what is sent to a peer has checksums over the bytes of payloads too. Without, TCP's own are all that covers these.
     pub payload_checksums: bool,
@@ -174,7 +174,7 @@ impl Default for LinkLimits {
             items_max: plan.items_max,
             transfers_max: 1 << 16,
             waiting_bytes_max: 4 * BODY_BYTES_MAX,
-            queued_bytes_max: 2 * BODY_BYTES_MAX,
+            queued_bytes_max: BODY_BYTES_MAX,
             payload_checksums: false,
         }
     }
@@ -485,6 +485,12 @@ impl Link {
         self.landings.take_unread(unread);
     }
 
+    /// Whether [`Link::queue`] takes one more message, with so many payloads that are [streamed](Link::stream).
+    #[must_use]
+    pub fn has_room(&self, payloads: usize) -> bool {
+        self.outbound.has_room(payloads)
+    }
+
     /// Queues a message, behind those that are queued and ahead of all chunks. It announces the payloads that were
     /// given to [`Link::stream`] since the last message: they follow it.
     ///
@@ -506,7 +512,7 @@ impl Link {
     /// [`Link::queue`] yields `token`.
     ///
     /// # Errors
-    /// Too much is under way. The token is in the error.
+    /// Too many are under way. The token is in the error.
     pub fn stream(
         &mut self,
         pieces: Vec<Piece>,
@@ -521,6 +527,12 @@ impl Link {
         result
     }
 
+    /// Takes back the payloads that were given to [`Link::stream`] since the last message: none is to announce them. Their tokens.
+    #[must_use = "who keeps leases of them is not told otherwise"]
+    pub fn withdraw(&mut self) -> Vec<u64> {
+        self.outbound.withdraw()
+    }
+
     /// A number for a payload that the next message says is lent, should it have to be streamed after all.
     pub fn reserve_transfer(&mut self) -> u64 {
         self.outbound.reserve_transfer()
@@ -530,7 +542,7 @@ impl Link {
     /// grant, since the other side has asked for it.
     ///
     /// # Errors
-    /// Too much is under way. The token is in the error.
+    /// Too many are under way. The token is in the error.
     pub fn stream_lent(
         &mut self,
         transfer: u64,
@@ -574,7 +586,7 @@ impl Link {
         self.outbound.sent(stream, buffer, flushed);
     }
 
-    /// Bytes that wait to be sent, as [`LinkLimits::queued_bytes_max`] counts them.
+    /// Bytes that wait to be sent, and what is kept of the payloads under way.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.outbound.queued_bytes()

@@ -64,15 +64,12 @@ pub struct QueueError {
 /// What the queue refuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum QueueRefusal {
-    /// The other side does not take things as fast as they come.
-    #[error(
-        "{queued} bytes wait to be sent and {bytes} more do not fit within {limit}: the other side is too slow"
-    )]
+    /// The other side does not take things as fast as they come. Whoever asks [`Link::has_room`](super::Link::has_room) first
+    /// does not meet this.
+    #[error("{queued} bytes wait to be sent, and above {limit} no more are taken")]
     Full {
         /// What waits.
         queued: usize,
-        /// What was to be added.
-        bytes: usize,
         /// What is allowed.
         limit: usize,
     },
@@ -165,22 +162,29 @@ impl Outbound {
         self.frames.len() + self.charged
     }
 
-    /// Whether `bytes` more fit, where `queued` wait.
-    const fn check_room(&self, queued: usize, bytes: usize) -> Result<(), QueueRefusal> {
+    /// Payloads under way: what is sent and not granted still is, for the other side.
+    fn open(&self) -> usize {
+        self.turns.len() + self.unannounced.len() + self.credit.held_there()
+    }
+
+    /// Whether one more message is taken, with so many payloads that are streamed. With nothing under way it is, whatever they are.
+    pub(super) fn has_room(&self, payloads: usize) -> bool {
+        let open = self.open();
+        let more = self.limits.transfers_max.saturating_sub(open);
+        self.takes(self.charged, payloads > 0) && (payloads <= more || open == 0)
+    }
+
+    /// Whether one more message is taken where payloads under way take so much. Without any it goes with the frames.
+    const fn takes(&self, charged: usize, payloads: bool) -> bool {
         let limit = self.limits.queued_bytes_max;
-        if bytes > limit.saturating_sub(queued) {
-            Err(QueueRefusal::Full {
-                queued,
-                bytes,
-                limit,
-            })
-        } else {
-            Ok(())
-        }
+        self.frames.len() < limit && (!payloads || charged < limit)
     }
 
     pub(super) fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
-        let (start, queued) = (self.frames.len(), self.queued_bytes());
+        let announced = self.unannounced.iter().map(|transfer| transfer.charge);
+        let charged = self.charged - announced.sum::<usize>();
+        let takes = self.takes(charged, !self.unannounced.is_empty());
+        let (start, queued) = (self.frames.len(), self.frames.len() + charged);
         wire::encode(message, &mut self.frames);
         let bytes = self.frames.len() - start;
         let (body, limit) = (bytes - HEADER_BYTES, self.limits.body_bytes_max);
@@ -190,27 +194,19 @@ impl Outbound {
         } else {
             bytes
         };
-        let allowed = if body > limit {
-            Err(QueueRefusal::Long {
+        let refusal = if body > limit {
+            Some(QueueRefusal::Long {
                 kind: T::KIND,
                 bytes: body,
                 limit,
             })
         } else {
-            self.check_room(queued, bytes + charge)
+            let limit = self.limits.queued_bytes_max;
+            (!takes).then_some(QueueRefusal::Full { queued, limit })
         };
-        if let Err(refusal) = allowed {
+        if let Some(refusal) = refusal {
             self.frames.truncate(start);
-            self.charged -= self
-                .unannounced
-                .iter()
-                .map(|transfer| transfer.charge)
-                .sum::<usize>();
-            let tokens = self
-                .unannounced
-                .drain(..)
-                .map(|transfer| transfer.token)
-                .collect();
+            let tokens = self.withdraw();
             return Err(QueueError { refusal, tokens });
         }
         self.quiet_bytes = 0;
@@ -223,6 +219,16 @@ impl Outbound {
             put(transfer, &mut self.turns, &self.credit);
         }
         Ok(())
+    }
+
+    /// Forgets the payloads that no message has announced; their tokens.
+    pub(super) fn withdraw(&mut self) -> Vec<u64> {
+        let withdrawn = self.unannounced.drain(..);
+        let token = |transfer: Transfer| {
+            self.charged -= transfer.charge;
+            transfer.token
+        };
+        withdrawn.map(token).collect()
     }
 
     pub(super) fn stream(
@@ -262,7 +268,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// A payload to be sent, if there is room for what is kept of it, which is counted from now on.
+    /// A payload to be sent, if one more may be under way. What is kept of it is counted from now on.
     fn transfer(
         &mut self,
         id: u64,
@@ -271,22 +277,14 @@ impl Outbound {
         token: u64,
         owner: u64,
     ) -> Result<Transfer, QueueError> {
-        let refuse = |refusal| {
-            Err(QueueError {
-                refusal,
-                tokens: vec![token],
-            })
-        };
         let limit = self.limits.transfers_max;
-        // What is sent and not granted is still under way for the other side.
-        let open = self.turns.len() + self.unannounced.len() + self.credit.held_there();
-        if open >= limit {
-            return refuse(QueueRefusal::Transfers { limit });
+        if self.open() >= limit {
+            return Err(QueueError {
+                refusal: QueueRefusal::Transfers { limit },
+                tokens: vec![token],
+            });
         }
         let charge = size_of::<Transfer>() + size_of::<Piece>() * pieces.len();
-        if let Err(refusal) = self.check_room(self.queued_bytes(), charge) {
-            return refuse(refusal);
-        }
         let bytes = pieces
             .iter()
             .map(|piece| layout.padded(piece.length()))

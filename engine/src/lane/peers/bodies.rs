@@ -28,8 +28,7 @@ pub(super) struct Bodies<'a> {
 }
 
 impl Bodies<'_> {
-    /// Queues a message behind the payloads that it announces. If it is refused, so are they, and nobody would give
-    /// them back any more.
+    /// Queues a message behind the payloads that it announces. If it is refused, so are they.
     pub(super) fn queue<T: crate::lane::link::Message>(
         &mut self,
         message: &T,
@@ -38,14 +37,25 @@ impl Bodies<'_> {
         let Err(refused) = self.link.queue(message) else {
             return Ok(());
         };
+        self.let_go(&refused.tokens, parts.core);
+        Err(refused.to_string())
+    }
+
+    /// The message is not sent, so that nobody announces what was to follow it.
+    pub(super) fn withdraw(&mut self, core: &mut Core) {
+        let tokens = self.link.withdraw();
+        self.let_go(&tokens, core);
+    }
+
+    /// What is not streamed is let go of, since nobody would give it back any more.
+    fn let_go(&mut self, tokens: &[u64], core: &mut Core) {
         self.begun.retain(|(token, payloads)| {
-            let goes = !refused.tokens.contains(token);
+            let goes = !tokens.contains(token);
             if !goes {
-                parts.core.let_go_all(payloads);
+                core.let_go_all(payloads);
             }
             goes
         });
-        Err(refused.to_string())
     }
 
     /// The bodies of a message, by number, each with what the plan says of it.
@@ -103,13 +113,7 @@ impl Bodies<'_> {
             Outgoing::Section(_, section) => Some(*section),
             Outgoing::One(_) | Outgoing::List(_) => None,
         };
-        let bytes: u64 = match &items {
-            None => outgoing.payloads()[0].length(),
-            Some(items) => items
-                .iter()
-                .filter_map(|length| wire::padded_item(*length))
-                .sum(),
-        };
+        let bytes = body_bytes(&outgoing);
         let data = if bytes <= self.inline_bytes_max {
             let data = Data::Inline(gather(&outgoing, bytes, parts));
             parts.core.let_go_all(outgoing.payloads());
@@ -193,6 +197,19 @@ impl Bodies<'_> {
                 parts.core.let_go_all(&payloads);
                 Err(error.to_string())
             }
+        }
+    }
+}
+
+/// Bytes of a payload as it goes over the wire.
+pub(super) fn body_bytes(outgoing: &Outgoing) -> u64 {
+    match outgoing {
+        Outgoing::One(payload) => payload.length(),
+        Outgoing::List(items) | Outgoing::Section(items, _) => {
+            let there = items.iter().filter(|item| !item.is_absent());
+            there
+                .filter_map(|item| wire::padded_item(item.length()))
+                .sum()
         }
     }
 }

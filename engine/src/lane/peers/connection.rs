@@ -3,6 +3,7 @@
 //! It owns what is outstanding on each socket, and promises one receive and one send at a time there. What they carry is left
 //! to the [link](Link).
 
+use super::held::Held;
 use super::silence::Hearing;
 use super::{ConnectionId, Driver, Party};
 use crate::lane::command::LinkNumber;
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) hearing: Hearing,
     /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.
     pub(super) told: Vec<(DeploymentId, Load)>,
+    /// On a link to a peer: messages that there was no room for.
+    pub(super) held: Held,
     /// A client's place among those that may be connected; free when this is dropped.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }

@@ -4,6 +4,7 @@
 //! connections end is in [`super`].
 
 use super::connection::{Connection, Half};
+use super::held::Held;
 use super::silence::Hearing;
 use super::{ConnectionId, Door, Parts, Party, Peers};
 use crate::core::{ClientId, worker_hash};
@@ -185,6 +186,7 @@ impl Peers {
             closing: false,
             hearing: Hearing::default(),
             told: Vec::new(),
+            held: Held::default(),
             place: None,
             epoch: 0,
             number: None,

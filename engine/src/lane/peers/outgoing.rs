@@ -1,26 +1,21 @@
 //! What the core sends: messages and payloads to peers, answers to clients.
 //!
-//! Each payload is leased until the kernel has taken its last byte, or is lent. What cannot be sent lets go of its payloads
-//! here; that its link is lost the core hears before it sends anything else there.
+//! Each payload is leased until the kernel has taken its last byte, or is lent. What has to wait for room is [`held`](super::held); what
+//! cannot be sent lets go of its payloads here: without a link to its peer the core hears that this is lost before it sends anything
+//! else there, and of a message that no link would take its invocation fails alone.
 
 use super::bodies::Bodies;
-use super::{Parts, Peers, owner_of};
+use super::{ConnectionId, Parts, Peers, owner_of};
 use crate::core::{Answered, Core, Outbound, Send};
 use crate::plan::PortRef;
 use crate::wire::{self, Failure};
 
 impl Peers {
-    /// Sends a message of the core's to a peer.
+    /// Sends a message of the core's to a peer, as soon as there is room on its link.
     pub(crate) fn send(&mut self, send: Send, parts: &mut Parts<'_>) {
-        let Send {
-            worker_hash: hash,
-            to_lane,
-            invocation,
-            deployment,
-            body,
-        } = send;
+        let (hash, to_lane) = (send.worker_hash, send.to_lane);
         let Some(id) = self.out.get(&(hash, to_lane)).copied() else {
-            self.unsent(body, parts.core);
+            self.unsent(send.body, parts.core);
             let worker = self
                 .names
                 .get(&hash)
@@ -42,6 +37,20 @@ impl Peers {
             }
             return;
         };
+        if let Some(send) = self.hold_back(id, send) {
+            self.send_by(id, send, parts);
+        }
+    }
+
+    /// Sends a message by a link that has room for it.
+    pub(super) fn send_by(&mut self, id: ConnectionId, send: Send, parts: &mut Parts<'_>) {
+        let Send {
+            worker_hash: hash,
+            to_lane,
+            invocation,
+            deployment,
+            body,
+        } = send;
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
         let Some(connection) = self.connections.get_mut(&id) else {
             return self.unsent(body, parts.core);
@@ -57,7 +66,7 @@ impl Peers {
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
-        let invocation = invocation.0;
+        let (of, invocation) = (invocation, invocation.0);
         // As it is now, and not as it was when the core wanted this sent.
         let load = match body {
             Outbound::StateEvent { .. } | Outbound::PartDone { .. } => {
@@ -140,6 +149,9 @@ impl Peers {
             Outbound::Forget { why } => bodies.queue(&wire::Forget { invocation, why }, parts),
             Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
+        if queued.is_err() {
+            bodies.withdraw(parts.core);
+        }
         bodies.settle_loans(queued.is_ok(), parts.core);
         self.shares.loans_out += bodies.lent;
         self.shares.loans_streamed += bodies.unlent;
@@ -147,12 +159,14 @@ impl Peers {
         self.streaming.extend(begun);
         self.dirty.push(id);
         if let Err(cause) = queued {
-            self.lose(id, &cause, parts);
+            let worker = self.names.get(&hash).map_or("?", String::as_str);
+            let cause = format!("worker {worker} cannot be told: {cause}");
+            parts.core.untold(parts.now_ns, deployment, of, cause);
         }
     }
 
     /// Lets go of what a message held that is not sent.
-    fn unsent(&self, body: Outbound, core: &mut Core) {
+    pub(super) fn unsent(&self, body: Outbound, core: &mut Core) {
         let held = match body {
             Outbound::Begin { inputs: held, .. }
             | Outbound::StateEvent { outputs: held, .. }

@@ -77,8 +77,12 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
         ..LinkLimits::default()
     };
     let mut sender = Sender::new(limits);
+    assert!(sender.link.has_room(2));
+    assert!(sender.link.has_room(3), "it never will have more");
     let one = sender.stream(&Payload::bytes(10, 1), 11);
+    assert!(sender.link.has_room(1) && !sender.link.has_room(2));
     let two = sender.stream(&Payload::bytes(10, 1), 12);
+    assert!(sender.link.has_room(0) && !sender.link.has_room(1));
     let piece = sender.piece(b"x");
     let error = sender
         .link
@@ -109,27 +113,31 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
     );
     assert_eq!(error.tokens, [11, 12]);
     assert_eq!(sender.link.queued_bytes(), 0);
-    sender.link.queue(&event(1, vec![inline(2500)])).unwrap();
-    let error = sender
-        .link
-        .queue(&event(1, vec![inline(2500)]))
-        .unwrap_err();
+    for invocation in [1, 2] {
+        assert!(sender.link.has_room(0));
+        let inline = vec![inline(2500)];
+        sender.link.queue(&event(invocation, inline)).unwrap();
+    }
+    assert!(!sender.link.has_room(0));
+    let error = sender.link.queue(&event(3, vec![])).unwrap_err();
     assert!(
-        matches!(error.refusal, QueueRefusal::Full { limit: 4000, .. }),
-        "{error}"
-    );
-    let error = sender
-        .link
-        .stream(vec![piece; 200], Layout::Items, 14, 0)
-        .unwrap_err();
-    assert!(
-        matches!(error.refusal, QueueRefusal::Full { .. }),
+        matches!(error.refusal, QueueRefusal::Full { limit: 4000, queued } if queued > 4000),
         "{error}"
     );
     let mut receiver = Receiver::peer();
     receiver.feed(&sender.send_all(), &[usize::MAX]).unwrap();
-    assert_eq!(invocations(&receiver.out), [1]);
-    assert!(sender.flushed.is_empty());
+    assert_eq!(invocations(&receiver.out), [1, 2]);
+    // What is kept of payloads under way is no message's affair that has none.
+    let large = sender.link.stream(vec![piece; 200], Layout::Items, 14, 0);
+    let large = Body {
+        data: large.unwrap(),
+        ..inline(0).1
+    };
+    sender.link.queue(&event(4, vec![(0, large)])).unwrap();
+    assert!(sender.link.has_room(0) && !sender.link.has_room(1));
+    sender.link.queue(&event(5, vec![])).unwrap();
+    receiver.feed(&sender.send_all(), &[usize::MAX]).unwrap();
+    assert_eq!(sender.flushed, [14]);
     assert_eq!(sender.link.queued_bytes(), 0);
     receiver.settle();
 }

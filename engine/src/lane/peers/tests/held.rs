@@ -1,0 +1,210 @@
+//! Messages that have to wait for room, or cannot be sent; and what these hold and lend.
+
+use super::*;
+use crate::wire::{FrameKind, Grant, Header};
+
+/// How many of these limits refuse what an invocation has to send to its peer.
+fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
+    limits
+        .filter(|limits| {
+            let mut lane = Lane::new(*limits);
+            let (ours, _theirs, _bulk) = sockets();
+            lane.link_out(1, ours, None);
+            lane.invoke();
+            assert_eq!(lane.peers.out.len(), 1, "its link stands: {limits:?}");
+            let refused = lane.core.counters().invocations_failed > 0;
+            if refused {
+                assert_eq!(lane.core.leases().count(), 0, "{limits:?}");
+                assert!(lane.peers.streaming.is_empty(), "{limits:?}");
+            }
+            refused
+        })
+        .count()
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_fails_its_invocation_alone_and_holds_none_of_its_payloads() {
+    let transfers = (0..3).map(|transfers_max| LinkLimits {
+        transfers_max,
+        ..LinkLimits::default()
+    });
+    assert_eq!(refused_within(transfers), 2, "the first, and the second");
+    let long = (0..60).map(|step| LinkLimits {
+        body_bytes_max: step * 10,
+        ..LinkLimits::default()
+    });
+    let refused = refused_within(long);
+    assert!((5..60).contains(&refused), "too long: {refused}");
+}
+
+/// A lane with a link to `b` on which one invocation has what it may have, and two more wait.
+fn with_two_held() -> (Lane, UnixStream, UnixStream) {
+    let limits = LinkLimits {
+        transfers_max: 2,
+        ..LinkLimits::default()
+    };
+    let mut lane = Lane::new(limits);
+    let (ours, theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    lane.link_out(1, ours, None);
+    for _ in 0..3 {
+        lane.invoke();
+    }
+    assert_eq!(lane.peers.messages_held, 2);
+    assert_eq!(lane.core.leases().count(), 6, "all of it is here");
+    (lane, theirs, bulk)
+}
+
+/// What `b` has been sent since it last looked, heartbeats left out. Its payloads are thrown away.
+fn sent(lane: &mut Lane, theirs: &mut UnixStream, bulk: &UnixStream) -> Vec<(FrameKind, u128)> {
+    let mut bytes = Vec::new();
+    for _ in 0..20 {
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+        let _ = theirs.read_to_end(&mut bytes);
+        let _ = std::io::copy(&mut &*bulk, &mut std::io::sink());
+    }
+    let (mut sent, mut rest) = (Vec::new(), &bytes[..]);
+    while let Some(header) = rest.first_chunk() {
+        let header = Header::parse(header, wire::BODY_BYTES_MAX).unwrap();
+        let body = &rest[wire::HEADER_BYTES..][..header.length];
+        let of = match header.kind {
+            FrameKind::Begin => wire::decode::<wire::Begin>(body).unwrap().invocation,
+            FrameKind::Forget => wire::decode::<wire::Forget>(body).unwrap().invocation,
+            _ => 0,
+        };
+        if header.kind != FrameKind::Heartbeat {
+            sent.push((header.kind, of));
+        }
+        rest = &rest[wire::HEADER_BYTES + header.padded_length()..];
+    }
+    sent
+}
+
+fn forget(deployment: u64, sequence: u64) -> Send {
+    Send {
+        worker_hash: worker_hash("b"),
+        to_lane: 0,
+        invocation: InvocationId::new(worker_hash("a"), 1, 0, sequence),
+        deployment: DeploymentId(deployment),
+        body: Outbound::Forget {
+            why: Cancelled::ByClient,
+        },
+    }
+}
+
+/// `b` has room again for the two payloads from this number on.
+fn grant(theirs: &mut UnixStream, first: u64) {
+    let payloads = [first, first + 1].map(|transfer| (transfer, STREAMED));
+    let mut frame = Vec::new();
+    wire::encode(
+        &Grant {
+            payloads: payloads.into(),
+        },
+        &mut frame,
+    );
+    theirs.write_all(&frame).unwrap();
+}
+
+#[test]
+fn what_finds_no_room_is_sent_in_its_order_when_there_is_some_and_its_link_stands() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    let news = |lane: &mut Lane, theirs: &mut UnixStream| sent(lane, theirs, &bulk);
+    let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
+    let begun = |sequence| (FrameKind::Begin, id(sequence));
+    assert_eq!(news(&mut lane, &mut theirs), [begun(0)]);
+    // Behind what it follows, and nothing of another deployment behind that.
+    lane.with(|peers, parts| peers.send(forget(1, 2), parts));
+    lane.with(|peers, parts| peers.send(forget(2, 9), parts));
+    let other = (FrameKind::Forget, id(9));
+    assert_eq!(news(&mut lane, &mut theirs), [other]);
+    assert_eq!(lane.peers.messages_held, 3);
+    grant(&mut theirs, 0);
+    assert_eq!(news(&mut lane, &mut theirs), [begun(1)]);
+    assert_eq!(news(&mut lane, &mut theirs), [], "no more has room");
+    grant(&mut theirs, 2);
+    let forgotten = (FrameKind::Forget, id(2));
+    assert_eq!(news(&mut lane, &mut theirs), [begun(2), forgotten]);
+    // Nothing waits any more, and so nothing is held up.
+    lane.with(|peers, parts| peers.send(forget(1, 1), parts));
+    assert_eq!(news(&mut lane, &mut theirs), [(FrameKind::Forget, id(1))]);
+    assert_eq!(lane.peers.messages_held, 3);
+    assert_eq!(lane.core.leases().count(), 0, "the kernel has all of it");
+    assert_eq!(lane.peers.out.len(), 1);
+}
+
+#[test]
+fn what_waits_for_room_goes_with_its_link() {
+    let (mut lane, _theirs, _bulk) = with_two_held();
+    let id = *lane.peers.out.values().next().unwrap();
+    lane.with(|peers, parts| peers.lose(id, "the test says so", parts));
+    lane.act();
+    lane.act();
+    assert_eq!(lane.core.leases().count(), 0);
+    assert_eq!(lane.core.counters().invocations_failed, 3);
+}
+
+/// A lane with a link to `b`, which is on the same host; and the borrower's end of what they share.
+fn sharing(limits: LinkLimits) -> (Lane, [UnixStream; 2], Socket) {
+    let mut lane = Lane::new(limits);
+    let (ours, theirs, bulk) = sockets();
+    let (socket, borrower) = Socket::pair().unwrap();
+    let end = LendingEnd {
+        socket,
+        borrower: pidfd_open(getpid(), PidfdFlags::empty()).unwrap(),
+    };
+    lane.link_out(1, ours, Some(end));
+    (lane, [theirs, bulk], borrower)
+}
+
+fn lent(lane: &Lane) -> u64 {
+    let lenders = lane.peers.shares.lenders.values();
+    lenders.map(|lender| lender.lent().0).sum()
+}
+
+#[test]
+fn what_a_message_lends_is_held_until_it_comes_home_though_the_link_is_lost() {
+    let (mut lane, theirs, borrower) = sharing(LinkLimits::default());
+    lane.invoke();
+    assert_eq!((lent(&lane), lane.peers.streams_begun), (2, 0));
+    let id = *lane.peers.out.values().next().unwrap();
+    lane.with(|peers, parts| peers.lose(id, "the test says so", parts));
+    lane.act();
+    drop(theirs);
+    assert_eq!(lane.core.leases().count(), 2, "`b` may be reading");
+    // So it is when the borrower goes without a word, as long as its process is there.
+    let share = *lane.peers.shares.lenders.keys().next().unwrap();
+    drop(borrower);
+    for now_ns in [1, 10_000_000_000] {
+        lane.with(|peers, parts| {
+            parts.now_ns = now_ns;
+            assert!(peers.beat_shares(parts), "it is looked after");
+        });
+    }
+    assert_eq!(lane.core.leases().count(), 2);
+    assert!(lane.peers.shares.lenders.contains_key(&share));
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_lends_none_of_its_payloads() {
+    let mut refused = 0;
+    for step in 0..64 {
+        let body_bytes_max = step * 16;
+        let limits = LinkLimits {
+            body_bytes_max,
+            ..LinkLimits::default()
+        };
+        let (mut lane, _theirs, _borrower) = sharing(limits);
+        lane.invoke();
+        assert_eq!(lane.peers.out.len(), 1);
+        if lane.core.counters().invocations_failed > 0 {
+            refused += 1;
+            assert_eq!(lane.core.leases().count(), 0, "{body_bytes_max}");
+            assert_eq!(lent(&lane), 0, "{body_bytes_max}");
+        } else {
+            assert_eq!(lent(&lane), 2, "{body_bytes_max}");
+        }
+    }
+    assert!((1..64).contains(&refused), "{refused}");
+}
