@@ -128,6 +128,14 @@ impl Server {
         });
     }
 
+    /// Keys in it that do not go by themselves; none if it does not answer.
+    #[must_use]
+    pub fn keys_for_ever(&self) -> Option<String> {
+        let script = "local n = 0; for _, key in ipairs(redis.call('KEYS', '*')) do \
+            if redis.call('TTL', key) < 0 then n = n + 1 end end; return n";
+        self.ask(&format!("EVAL \"{script}\" 0"))
+    }
+
     /// The first line of its answer to a command; none if it does not answer.
     #[must_use]
     pub fn ask(&self, command: &str) -> Option<String> {

@@ -1,20 +1,24 @@
 //! What waits for room in a lane's arena, where nobody else is in that lane.
 
 use super::*;
-use crate::core::{ClientId, Wanted};
+use crate::core::{ClientId, Incoming, Wanted};
 use crate::lane::Lane;
 use crate::lane::copies::tests::{Bench as Copies, setup};
-use crate::lane::executors::tests::{arrived, plan, started};
+use crate::lane::executors::tests::{plan, started};
+use crate::lane::store::{StoreEnd, StoreOrder};
 use crate::plan::{DeploymentId, InputPlan, Source, WorkflowInput};
+use crossbeam::queue::ArrayQueue;
 use faasstore::arena::{Compartment, Reservation};
 use faasstore::binding::Kind;
 use faasstore::channel::ExecutorChannel;
 use faasstore::descriptor::{Message, Request, decode_request};
 use faasstore::socket::Socket;
+use faasstore::tier::TierKind;
 use std::sync::Arc;
 
 /// What is copied, or listed.
 const LENGTH: u64 = 4 << 20;
+const ITEM: u64 = 1 << 12;
 const ID: ExecutorId = ExecutorId(0);
 
 /// It is time to try again what could not be done before; if `late`, for the last time.
@@ -42,12 +46,6 @@ fn fill(lane: &mut Lane) -> Vec<Reservation> {
 fn compartment(lane: &Lane) -> Compartment {
     let of = lane.compartments.of_deployment(DeploymentId(1));
     of.expect("it is deployed")
-}
-
-fn free(lane: &mut Lane, taken: Vec<Reservation>) {
-    for one in taken {
-        lane.arena.abandon(one);
-    }
 }
 
 #[test]
@@ -116,36 +114,51 @@ fn an_executor_that_ends_while_its_copy_waits_leaves_nothing() {
     assert_eq!(bench.lane.arena.bytes_leased(), 0);
 }
 
-/// A lane whose one executor is this test, and that has no room for the tables of lists.
+/// A lane whose executors are this test, and that has no room for the tables of lists.
 struct Lists {
     lane: Lane,
-    theirs: ExecutorChannel,
-    _socket: Socket,
+    theirs: Vec<(ExecutorChannel, Socket)>,
     taken: Vec<Reservation>,
 }
 
 impl Lists {
-    /// Two clients want a list read.
-    fn new() -> Self {
+    /// Two clients want a list read, by so many executors.
+    fn new(executors: usize) -> Self {
+        Self::of([1, 2], executors, None)
+    }
+
+    /// A client for each of these bytes wants a list of it read, by so many executors, and there is this store.
+    fn of<const CLIENTS: usize>(
+        bytes: [u8; CLIENTS],
+        executors: usize,
+        store: Option<StoreEnd>,
+    ) -> Self {
         let mut plan = plan(&[Kind::Bytes]);
         plan.inputs = vec![WorkflowInput::new("in", Kind::List)];
         plan.participants[0].inputs = vec![0];
         plan.nodes[0].inputs = vec![InputPlan::new("in", Kind::List, Source::Input(0))];
         let setup = crate::lane::setup::LaneSetup {
-            in_flight_max: 2,
+            in_flight_max: CLIENTS as u32,
+            store,
             ..setup(8 << 20)
         };
         let mut lane = Lane::new(setup).unwrap();
-        let (ours, theirs, socket) = started();
-        lane.deploy(&Arc::new(plan), vec![ours], Arc::default());
+        let started = (0..executors).map(|_| started());
+        let (ours, theirs) = started
+            .map(|(ours, theirs, socket)| (ours, (theirs, socket)))
+            .unzip();
+        lane.deploy(&Arc::new(plan), ours, Arc::default());
         lane.core.activate(0, DeploymentId(1));
-        let inputs = [1, 2].map(|byte| {
-            let given = arrived(&mut lane.arena, &mut lane.segments, &vec![byte; 1600]);
-            let crate::core::Incoming::One(range) = given else {
-                panic!("one range");
-            };
-            let items = (0..100).map(|item| (item * 16, 16)).collect();
-            crate::core::Incoming::List {
+        let inputs = bytes.map(|byte| {
+            let bytes = 100 * ITEM;
+            let compartment = compartment(&lane);
+            let room = lane.arena.reserve_in(compartment, bytes).unwrap();
+            executors::adopt_own_segments(&mut lane.segments, &mut lane.arena);
+            lane.arena.bytes_mut(&room)[..bytes as usize].fill(byte);
+            let range = lane.arena.commit(room, bytes);
+            let range = executors::lease_own(range, &mut lane.segments);
+            let items = (0..100).map(|item| (item * ITEM, ITEM)).collect();
+            Incoming::List {
                 range,
                 items,
                 section: None,
@@ -162,67 +175,122 @@ impl Lists {
         Self {
             lane,
             theirs,
-            _socket: socket,
             taken,
         }
     }
 
-    /// What the executor is asked to begin next.
-    fn begun(&mut self) -> Option<u32> {
+    /// What executors are asked to begin: activations, by executor.
+    fn begun(&mut self) -> Vec<(usize, u32)> {
+        let mut begun = Vec::new();
         let mut message = Message::default();
-        while self.theirs.pop(&mut message).unwrap() {
-            if let Request::Activate { activate, .. } =
-                decode_request(&message, &mut Vec::new()).unwrap()
-            {
-                return Some(activate.activation);
+        for (place, (theirs, _)) in self.theirs.iter_mut().enumerate() {
+            while theirs.pop(&mut message).unwrap() {
+                let request = decode_request(&message, &mut Vec::new()).unwrap();
+                if let Request::Activate { activate, .. } = request {
+                    begun.push((place, activate.activation));
+                }
             }
         }
-        None
+        begun
+    }
+
+    fn failed(&self) -> u64 {
+        self.lane.core.counters().invocations_failed
+    }
+
+    /// There is room again.
+    fn free(&mut self) {
+        for one in std::mem::take(&mut self.taken) {
+            self.lane.arena.abandon(one);
+        }
+        try_again(&mut self.lane, false);
     }
 }
 
 #[test]
 fn an_activation_waits_for_room_for_the_table_of_its_list_and_then_begins() {
-    let mut lists = Lists::new();
-    assert_eq!(lists.begun(), None);
+    let mut lists = Lists::new(1);
     try_again(&mut lists.lane, false);
-    assert_eq!(lists.begun(), None);
+    assert_eq!(lists.begun(), []);
     assert_eq!(lists.lane.short.len(), 1, "the other waits for an executor");
-    let taken = std::mem::take(&mut lists.taken);
-    free(&mut lists.lane, taken);
-    try_again(&mut lists.lane, false);
-    assert_eq!(lists.begun(), lists.lane.core.running(ID));
+    assert_eq!(lists.lane.setup.counters.room_waits.get(), 1);
+    lists.free();
+    assert_eq!(lists.begun(), [(0, 1)]);
     assert!(lists.lane.short.is_empty());
-    assert_eq!(lists.lane.core.counters().invocations_failed, 0);
+    assert_eq!(lists.failed(), 0);
 }
 
 #[test]
-fn one_that_has_waited_in_vain_fails_and_the_next_has_its_time() {
-    let mut lists = Lists::new();
+fn of_those_that_have_waited_in_vain_one_fails_and_the_next_has_its_memory() {
+    let mut lists = Lists::new(2);
+    assert_eq!(lists.lane.short.len(), 2);
+    let first = lists.lane.short[0].executor.0 as usize;
     try_again(&mut lists.lane, true);
-    let counters = lists.lane.core.counters();
-    assert_eq!(counters.invocations_failed, 1);
-    assert_eq!(lists.lane.short.len(), 1, "the next one waits");
-    try_again(&mut lists.lane, false);
-    assert_eq!(lists.lane.core.counters().invocations_failed, 1);
+    assert_eq!((lists.failed(), lists.lane.short.len()), (1, 1));
+    assert_eq!(lists.begun(), []);
+    // It is late as well; but there is room now.
     try_again(&mut lists.lane, true);
-    assert_eq!(lists.lane.core.counters().invocations_failed, 2);
-    assert!(lists.lane.short.is_empty());
-    lists.lane.tidy_now();
-    assert_eq!(lists.begun(), None);
-    assert_eq!(lists.lane.core.leases().count(), 0);
+    assert_eq!(lists.begun(), [(1 - first, 1)]);
+    assert_eq!(lists.failed(), 1);
 }
 
 #[test]
 fn what_is_told_to_stop_before_it_begins_never_does() {
-    let mut lists = Lists::new();
+    let mut lists = Lists::new(1);
     lists.lane.core.cancel(2, ClientId(1), 1);
     lists.lane.act();
-    let taken = std::mem::take(&mut lists.taken);
-    free(&mut lists.lane, taken);
+    assert_eq!(lists.lane.core.running(ID), Some(1), "it is told");
+    lists.free();
+    assert_eq!(lists.begun(), [(0, 2)], "the other one");
+}
+
+#[test]
+fn a_list_for_whose_table_there_never_is_room_fails_at_once() {
+    let bytes = (8 << 20) + 1;
+    let never = ArenaError::Full {
+        bytes,
+        held: 0,
+        leased: 0,
+        max: 8 << 20,
+    };
+    assert_eq!(may_come(&never), None);
+    let mut lists = Lists::new(1);
+    let What::Start(order) = lists.lane.short.remove(0).unwrap().what else {
+        panic!("it is to start");
+    };
+    lists.lane.start_short(&order, &never);
+    assert_eq!((lists.failed(), lists.lane.short.len()), (1, 0));
+}
+
+#[test]
+fn what_is_read_later_makes_room_for_what_is_to_begin() {
+    let requests = Arc::new(ArrayQueue::new(8));
+    let store = StoreEnd {
+        requests: Arc::clone(&requests),
+        notify: Arc::default(),
+        tiers: vec![TierKind::Spill],
+    };
+    let mut lists = Lists::of([1, 2, 3], 1, Some(store));
     try_again(&mut lists.lane, false);
-    let begun = lists.begun();
-    assert!(begun.is_some(), "the other one");
-    assert_eq!(begun, lists.lane.core.running(ID));
-    assert_eq!(lists.begun(), None);
+    // The first one's is to be read now, and the second one's is read next.
+    let mut orders = std::iter::from_fn(|| requests.pop().map(|request| request.what));
+    let put = orders.find(|order| !matches!(order, StoreOrder::Measure(_)));
+    let Some(StoreOrder::Put {
+        ticket,
+        kind,
+        payload,
+    }) = put
+    else {
+        panic!("{put:?}");
+    };
+    assert!(payload.bytes().iter().all(|byte| *byte == 3));
+    assert!(orders.next().is_none());
+    drop(payload);
+    lists
+        .lane
+        .core
+        .stored(lists.lane.now_ns, ticket, kind, Ok(1_000));
+    lists.lane.act();
+    try_again(&mut lists.lane, false);
+    assert_eq!(lists.begun(), [(0, 1)]);
 }

@@ -278,6 +278,34 @@ fn a_server_that_is_stopped_holds_nobody_up_and_is_of_use_again() {
 }
 
 #[test]
+fn what_was_begun_goes_on_when_nobody_waits_any_more_and_whoever_settles_waits_for_it() {
+    with_server(&[], async |server| {
+        let tier = Redis::open(&server.config()).await.unwrap();
+        let kept = soon(tier.put(payload(1, 3 * MIB))).await.unwrap();
+        let soon_given_up = Duration::from_millis(20);
+        for releases in [true, false] {
+            server.signal(Signal::SIGSTOP);
+            let given_up = match releases {
+                true => {
+                    let release = tier.release(kept.clone());
+                    tokio::time::timeout(soon_given_up, release).await.is_err()
+                }
+                false => {
+                    let put = tier.put(payload(2, 3 * MIB));
+                    tokio::time::timeout(soon_given_up, put).await.is_err()
+                }
+            };
+            assert!(given_up, "the server is stopped");
+            let settled = tokio::time::timeout(3 * soon_given_up, tier.settled()).await;
+            assert!(settled.is_err(), "it has not answered: {releases}");
+            server.signal(Signal::SIGCONT);
+            soon(tier.settled()).await;
+            assert_eq!((server.keys(), tier.used().count), (0, 0), "{releases}");
+        }
+    });
+}
+
+#[test]
 fn a_server_that_was_killed_and_comes_back_has_nothing_and_takes_again() {
     with_server(&[], async |mut server| {
         let tier = Redis::open(&server.config()).await.unwrap();
