@@ -252,6 +252,8 @@ counters!(
         segment_peak_unix_ms,
         /// Gauge: bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
         quota_bytes,
+        /// Gauge: bytes of what memory was proven for that executors have turned out to need for themselves.
+        lacking_bytes,
         /// Gauge: payloads that were carried out of memory and are still needed.
         away,
         /// Gauge: bytes of those.
@@ -524,6 +526,9 @@ pub struct WorkflowStatus {
     pub pinned_bytes: u64,
     /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
     pub quota_bytes: u64,
+    /// By lane: bytes of what its [memory was proven](crate::plan::MemoryBound) for that executors have turned out to need for themselves.
+    #[serde(default)]
+    pub lacking_bytes: Vec<u64>,
     /// Payloads that were carried out of memory and are still needed.
     pub away: u64,
     /// Bytes of those.

@@ -61,6 +61,8 @@ pub struct Proven {
     pub in_flight: Option<(usize, u64)>,
     /// By worker and lane: how many of these each door takes.
     doors: Vec<Vec<u64>>,
+    /// By worker and lane: bytes that payloads may have there.
+    lanes: Vec<Vec<u64>>,
 }
 
 /// The outputs and inputs of a workflow that do not declare all that they may have.
@@ -157,11 +159,17 @@ pub fn prove(
         let all = doors.iter().flatten().copied();
         (worker, all.fold(0, u64::saturating_add))
     });
+    let lanes = plans.iter().zip(&rooms).map(|(plan, room)| {
+        let lanes = plan.workers[usize::from(plan.me)].lanes.max(1);
+        let nothing = || vec![0; lanes.into()];
+        room.as_ref().map_or_else(nothing, Room::by_lane)
+    });
     Proven {
         worst,
         workers,
         in_flight,
         doors,
+        lanes: lanes.collect(),
     }
 }
 
@@ -198,13 +206,15 @@ impl Proven {
             return;
         };
         let of = &self.workers[worker];
-        for (plan, at_door) in plans.iter_mut().zip(&self.doors) {
+        let doors = self.doors.iter().zip(&self.lanes);
+        for (plan, (at_door, on_lane)) in plans.iter_mut().zip(doors) {
             plan.memory = Some(MemoryBound {
                 worker: worker as WorkerIndex,
                 invocation_bytes: of.invocation_bytes,
                 quota_bytes: of.quota_bytes.unwrap_or_default(),
                 in_flight_max,
                 at_door: at_door.clone(),
+                on_lane: on_lane.clone(),
             });
         }
     }
@@ -253,6 +263,10 @@ impl Room {
 
     fn bytes(&self) -> u64 {
         self.0.iter().map(|lane| lane.bytes).sum()
+    }
+
+    fn by_lane(&self) -> Vec<u64> {
+        self.0.iter().map(|lane| lane.bytes).collect()
     }
 
     fn invocations(&self) -> u64 {

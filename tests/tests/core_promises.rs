@@ -570,6 +570,7 @@ fn one_at_the_door() -> Core {
         quota_bytes: 64,
         in_flight_max: 1,
         at_door: vec![1],
+        on_lane: vec![1],
     });
     let mut core = core_of(0);
     core.deploy(plan, vec![Incoming::One(range(99))]);

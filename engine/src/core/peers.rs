@@ -319,6 +319,8 @@ impl Core {
 
     /// The entry worker says that an invocation is over, and why.
     pub fn forget(&mut self, now_ns: u64, id: InvocationId, why: Cancelled) {
+        // Its beginning does not come any more, should it not have come.
+        self.doors.begun(id);
         let place = self.place_by_id.get(&id).copied();
         // An invocation that was taken here is over when its client has its answer, whatever a peer says.
         if let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_none())

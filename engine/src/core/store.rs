@@ -184,6 +184,8 @@ pub struct Tally {
     pub quota_bytes: u64,
     /// Bytes that the segments may have in which they lie.
     pub room_bytes: u64,
+    /// Bytes of what memory was proven for that executors have turned out to need for themselves.
+    pub lacking_bytes: u64,
     /// Beyond so many it is looked after.
     pub(super) watch_bytes: u64,
     /// Whether it is looked after.
@@ -203,6 +205,7 @@ impl Default for Tally {
         Self {
             quota_bytes: 0,
             room_bytes: u64::MAX,
+            lacking_bytes: 0,
             watch_bytes: u64::MAX,
             pressed: false,
             carried: Carried::default(),
@@ -441,12 +444,20 @@ impl Core {
         };
         let newest = of_it().max_by_key(|one| one.program.plan.version);
         let said = newest.and_then(|one| one.program.plan.limits.store.quota_bytes);
+        let lane = usize::from(self.config.lane);
+        let lacking = of_it().filter_map(|one| {
+            let memory = one.program.plan.memory.as_ref()?;
+            let promised = memory.on_lane.get(lane)?;
+            Some(promised.saturating_sub(one.unused.quota_bytes))
+        });
+        let lacking_bytes = lacking.sum();
         let unused = of_it().map(|one| one.unused);
         let unused = unused.fold(Unused::default(), Unused::and);
         let said = self.config.store.quota_bytes.or(said);
         let quota_bytes = said.unwrap_or(unused.quota_bytes);
         let tally = self.leases.tally_mut(account);
         tally.quota_bytes = quota_bytes;
+        tally.lacking_bytes = lacking_bytes;
         // Who is given more than is reserved has that much in any case.
         tally.room_bytes = unused.room_bytes.max(quota_bytes);
         tally.watch_bytes = quota_bytes / 2;

@@ -73,6 +73,9 @@ impl Lane {
             self.started = true;
             return;
         }
+        if !self.short.is_empty() && self.start_behind(order) {
+            return;
+        }
         match self.start_now(order) {
             Ok(()) => {}
             Err(StartError::Arena(error)) => self.start_short(order, &error),

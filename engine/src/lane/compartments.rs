@@ -172,6 +172,7 @@ fn publish_tally(tally: &Tally, counters: &WorkflowCounters) {
         windowed,
     } = tally.carried;
     counters.quota_bytes.set(tally.quota_bytes);
+    counters.lacking_bytes.set(tally.lacking_bytes);
     counters.spilled.set(spill.out.payloads);
     counters.spilled_bytes.set(spill.out.bytes);
     counters.spill_back.set(spill.back.payloads);

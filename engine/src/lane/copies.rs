@@ -82,7 +82,9 @@ pub(crate) struct Copying {
 enum Progress {
     /// There is no room yet for so many bytes.
     Wanted(u64),
-    /// Nor will there be any, and so on.
+    /// It has been made after all, at once, range by range.
+    Made(Vec<Original>),
+    /// It cannot be made.
     Fails(CopyError),
     /// So many bytes of it have pages.
     SetAside(SegmentWriter, u64),
@@ -179,13 +181,22 @@ impl Copying {
         Ok(())
     }
 
+    /// Its bytes, if it waits for room and is copied at once where there is some.
+    fn little_bytes(&self) -> Option<u64> {
+        match self.progress {
+            Some(Progress::Wanted(bytes)) if is_little(self.pieces.len(), bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Goes on for a while; the copy, once all of it lies there.
-    fn step(&mut self, segments: &Segments) -> Result<Option<Arc<SegmentWriter>>, CopyError> {
+    fn step(&mut self, segments: &Segments) -> Result<Option<Made>, CopyError> {
         let into = match self.progress.take() {
             waits @ (None | Some(Progress::Wanted(_))) => {
                 self.progress = waits;
                 return Ok(None);
             }
+            Some(Progress::Made(copies)) => return Ok(Some(Made::Ranges(copies))),
             Some(Progress::Fails(error)) => return Err(error),
             Some(Progress::SetAside(into, present)) => {
                 let upto = present + STEP_BYTES;
@@ -220,8 +231,36 @@ impl Copying {
                 (self.next, self.copied_bytes) = (self.next + 1, 0);
             }
         }
-        Ok(Some(into))
+        Ok(Some(Made::Segment(into)))
     }
+}
+
+/// Whether so many ranges of so many bytes together are copied at once.
+const fn is_little(ranges: usize, bytes: u64) -> bool {
+    ranges <= AT_ONCE_PIECES_MAX && bytes <= AT_ONCE_BYTES_MAX
+}
+
+/// What there was no room for was one of ranges that have so many bytes together.
+fn of_all(error: ArenaError, all_bytes: u64) -> ArenaError {
+    match error {
+        ArenaError::Full {
+            held, leased, max, ..
+        } => ArenaError::Full {
+            bytes: all_bytes,
+            held,
+            leased,
+            max,
+        },
+        other => other,
+    }
+}
+
+/// Copies that lie there.
+enum Made {
+    /// In a segment of their own, in their order.
+    Segment(Arc<SegmentWriter>),
+    /// In the lane's arena, each leased.
+    Ranges(Vec<Original>),
 }
 
 impl Lane {
@@ -270,20 +309,12 @@ impl Lane {
             bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES))
         });
         let compartment = executor.compartment();
-        if originals.len() <= AT_ONCE_PIECES_MAX && bytes <= AT_ONCE_BYTES_MAX {
-            let mut copies = Vec::with_capacity(originals.len());
-            let copied = originals.iter().try_for_each(|(at, range)| {
-                let copy = copy_one(*range, compartment, &mut self.segments, &mut self.arena)?;
-                copies.push((*at, copy));
-                Ok(())
-            });
-            let error = match copied {
-                Ok(()) => return self.copied(id, activation, cpu, copies),
-                Err(error) => error,
-            };
-            copies.into_iter().for_each(|(_, copy)| self.release(copy));
-            if !matches!(error, CopyError::Arena(_)) {
-                return self.copy_failed(id, activation, &error);
+        let waited_for = self.is_short_for(id);
+        if !waited_for && is_little(originals.len(), bytes) {
+            match self.copy_at_once(originals.iter(), compartment) {
+                Ok(copies) => return self.copied(id, activation, cpu, copies),
+                Err(CopyError::Arena(_)) => {}
+                Err(error) => return self.copy_failed(id, activation, &error),
             }
         }
         let (outputs, what) = (&mut self.scratch.outputs, (originals, bytes));
@@ -291,12 +322,35 @@ impl Lane {
         if let Some(executor) = self.executors[id.0 as usize].as_mut() {
             executor.copying = Some(Box::new(copying));
         }
-        if let Err(error) = self.copy_again(id.0)
+        if waited_for {
+            self.copy_behind(id, activation, bytes);
+        } else if let Err(error) = self.copy_again(id.0)
             && let Err(error) = self.copy_short(id, activation, error)
         {
             self.copy_fails(id.0, error.into());
         }
         Ok(())
+    }
+
+    /// Copies ranges into the lane's arena, each leased; all of them, or none.
+    fn copy_at_once<'a>(
+        &mut self,
+        mut originals: impl Iterator<Item = &'a Original>,
+        compartment: Compartment,
+    ) -> Result<Vec<Original>, CopyError> {
+        let mut copies = Vec::new();
+        let copied = originals.try_for_each(|(at, range)| {
+            let copy = copy_one(*range, compartment, &mut self.segments, &mut self.arena)?;
+            copies.push((*at, copy));
+            Ok(())
+        });
+        match copied {
+            Ok(()) => Ok(copies),
+            Err(error) => {
+                copies.into_iter().for_each(|(_, copy)| self.release(copy));
+                Err(error)
+            }
+        }
     }
 
     /// Begins with a copy, if there is room for it now: its turn comes. So it does if what it is for was told to stop.
@@ -309,6 +363,15 @@ impl Lane {
             self.copies.push_back(place);
             return Ok(());
         };
+        if let Some(bytes) = copying.little_bytes() {
+            let originals: Vec<Original> = copying.pieces.iter().map(|(one, _)| *one).collect();
+            match self.copy_at_once(originals.iter(), compartment) {
+                Ok(copies) => self.progress(place, Progress::Made(copies)),
+                Err(CopyError::Arena(error)) => return Err(of_all(error, bytes)),
+                Err(error) => self.copy_fails(place, error),
+            }
+            return Ok(());
+        }
         match copying.set_aside(&mut self.arena, compartment) {
             Ok(()) => self.copies.push_back(place),
             Err(CopyError::Arena(error)) => return Err(error),
@@ -319,9 +382,13 @@ impl Lane {
 
     /// A copy cannot be made: its turn to say so comes.
     pub(super) fn copy_fails(&mut self, place: u32, error: CopyError) {
+        self.progress(place, Progress::Fails(error));
+    }
+
+    fn progress(&mut self, place: u32, progress: Progress) {
         let executor = self.executors[place as usize].as_mut();
         if let Some(copying) = executor.and_then(|executor| executor.copying.as_mut()) {
-            copying.progress = Some(Progress::Fails(error));
+            copying.progress = Some(progress);
             self.copies.push_back(place);
         }
     }
@@ -361,9 +428,13 @@ impl Lane {
         Ok(())
     }
 
-    /// Goes on with a copy, if any is under way, each in its turn. True if one was.
+    /// Goes on with a copy, if any is under way, each in its turn; or with an exit that was put off for one. True if there was any.
     #[inline]
     pub(super) fn copy_on(&mut self) -> bool {
+        if let Some(token) = self.exits.pop() {
+            self.executor_exited(token);
+            return true;
+        }
         let Some(place) = self.copies.pop_front() else {
             return false;
         };
@@ -387,7 +458,10 @@ impl Lane {
             copying.step(&self.segments)
         };
         if matches!(step, Ok(None)) && !told {
-            self.copies.push_back(place);
+            // What waits for room has its turn again when there is some.
+            if !matches!(copying.progress, Some(Progress::Wanted(_))) {
+                self.copies.push_back(place);
+            }
             return;
         }
         let compartment = executor.compartment();
@@ -400,6 +474,7 @@ impl Lane {
             cpu,
             outputs,
             pieces,
+            progress,
             set_aside_bytes,
             exit,
             ..
@@ -407,7 +482,8 @@ impl Lane {
         self.scratch.outputs = outputs;
         let id = ExecutorId(place);
         let ended = match step {
-            Ok(Some(made)) => {
+            Ok(Some(Made::Ranges(copies))) => self.copied(id, activation, cpu, copies),
+            Ok(Some(Made::Segment(made))) => {
                 let copy = Mapping::Own(made);
                 let slot = self.segments.add(copy, Owner::Copies, compartment, 0, 0);
                 let lease = |((place, range), at): (Original, u64)| {
@@ -419,6 +495,7 @@ impl Lane {
             }
             Ok(None) => {
                 self.arena.bring_back(compartment, set_aside_bytes);
+                self.release_made(progress);
                 self.completed(id, activation, cpu)
             }
             Err(error) => {
@@ -448,6 +525,15 @@ impl Lane {
         let compartment = executor.compartment();
         self.arena.bring_back(compartment, copying.set_aside_bytes);
         own(&copying.outputs).for_each(|range| self.release(range));
+        self.release_made(copying.progress);
+        self.exits.extend(copying.exit);
+    }
+
+    /// Copies that were made are of no use any more.
+    fn release_made(&mut self, progress: Option<Progress>) {
+        if let Some(Progress::Made(copies)) = progress {
+            copies.into_iter().for_each(|(_, copy)| self.release(copy));
+        }
     }
 
     /// Puts off what follows from the end of an executor's process until what it has returned is copied; false if nothing

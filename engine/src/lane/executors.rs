@@ -374,6 +374,22 @@ pub(crate) fn give_room(executor: &mut Executor, given: &RoomGiven) -> Result<()
     Ok(())
 }
 
+/// What the tables take that an activation is given, as [`tabulate`] makes them.
+pub(crate) fn table_bytes(order: &Start, core: &Core) -> u64 {
+    let (mut entries, mut inputs) = (0, 0);
+    core.inputs(order, |input| {
+        inputs += 1;
+        entries += match input {
+            Input::One(_) => 0,
+            Input::List(items) | Input::Windowed(items, _) => items.len(),
+        };
+    });
+    if inputs > INPUTS_IN_PLACE_MAX {
+        entries += inputs;
+    }
+    entries as u64 * TABLE_ENTRY_BYTES
+}
+
 /// Inputs with lists: each list becomes a table of its items, and too many inputs become a table themselves.
 fn tabulate(
     executor: &mut Executor,

@@ -178,6 +178,8 @@ struct Lane {
     gone: Vec<Gone>,
     /// Places of executors of which something is being copied, each in its turn.
     copies: VecDeque<u32>,
+    /// Exits of executors of which a copy was dropped that they were put off for.
+    exits: Vec<u64>,
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
@@ -252,6 +254,7 @@ impl Lane {
             scratch: Scratch::default(),
             gone: Vec::new(),
             copies: VecDeque::new(),
+            exits: Vec::new(),
             settle_ns: None,
             settle_pause_ns: 0,
             trim_ns: None,
@@ -511,6 +514,7 @@ impl Sleeper for Lane {
         !self.setup.commands.is_empty()
             || self.has_completion()
             || !self.copies.is_empty()
+            || !self.exits.is_empty()
             || self.core.untidied() > 0
             || self.core.has_actions()
     }

@@ -322,9 +322,7 @@ impl Peers {
             parts.driver.close(bulk.id);
         }
         let (party, share) = (connection.party.clone(), connection.share);
-        let held = std::mem::take(&mut connection.held);
-        held.into_sends()
-            .for_each(|send| self.unsent(send.body, parts.core));
+        connection.held.let_go(parts.core);
         if let Some(share) = share {
             self.unlink_share(share, parts);
         }

@@ -20,12 +20,29 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Short {
     executor: ExecutorId,
+    /// Which life in that place: activations are numbered anew in each.
+    serial: u32,
     activation: u32,
     account: Account,
     /// What was asked for.
     bytes: u64,
     since_ns: u64,
+    /// How much of the lane's arena was in use when there was no room: with no less in use it is not tried again.
+    seen: Option<Use>,
     what: What,
+}
+
+/// Bytes of the lane's arena in ranges, and in segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Use {
+    leased: u64,
+    held: u64,
+}
+
+impl Use {
+    const fn is_as_much_as(self, other: Self) -> bool {
+        self.leased >= other.leased && self.held >= other.held
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +74,17 @@ impl Lane {
         }
     }
 
+    /// Has an activation wait that is to begin, if others of its workflow wait and it needs room for tables.
+    #[cold]
+    pub(super) fn start_behind(&mut self, order: &Start) -> bool {
+        if !self.is_short_for(order.executor) {
+            return false;
+        }
+        let bytes = executors::table_bytes(order, &self.core);
+        bytes > 0
+            && self.wait_for_room(order.executor, order.activation, bytes, What::Start(*order))
+    }
+
     /// What an activation has returned cannot be copied for want of room; as it was said, if there never will be any.
     pub(super) fn copy_short(
         &mut self,
@@ -72,24 +100,34 @@ impl Lane {
 
     fn waits_for_room(
         &mut self,
-        executor: ExecutorId,
+        id: ExecutorId,
         activation: u32,
         error: &ArenaError,
         what: What,
     ) -> bool {
-        let deployment = self.executors[executor.0 as usize]
-            .as_ref()
-            .map(executors::Executor::deployment);
-        let account = deployment.and_then(|deployment| self.core.account_of(deployment));
-        let (Some(account), Some(bytes)) = (account, may_come(error)) else {
+        may_come(error).is_some_and(|bytes| self.wait_for_room(id, activation, bytes, what))
+    }
+
+    fn wait_for_room(
+        &mut self,
+        executor: ExecutorId,
+        activation: u32,
+        bytes: u64,
+        what: What,
+    ) -> bool {
+        let known = self.executors[executor.0 as usize].as_ref();
+        let serial = known.map(|known| known.serial);
+        let (Some(serial), Some(account)) = (serial, self.account_at(executor)) else {
             return false;
         };
         self.short.push_back(Short {
             executor,
+            serial,
             activation,
             account,
             bytes,
             since_ns: monotonic_ns(),
+            seen: None,
             what,
         });
         self.setup.counters.room_waits.add(1);
@@ -98,25 +136,59 @@ impl Lane {
         true
     }
 
+    /// A copy is to be made behind others of its workflow that wait.
+    pub(super) fn copy_behind(&mut self, id: ExecutorId, activation: u32, bytes: u64) {
+        self.wait_for_room(id, activation, bytes, What::Copy);
+    }
+
+    /// Whether others of an executor's workflow wait for room, so that what it needs some for waits behind them.
+    pub(super) fn is_short_for(&self, id: ExecutorId) -> bool {
+        !self.short.is_empty() && {
+            let account = self.account_at(id);
+            self.short
+                .iter()
+                .any(|short| Some(short.account) == account)
+        }
+    }
+
+    fn account_at(&self, id: ExecutorId) -> Option<Account> {
+        let executor = self.executors[id.0 as usize].as_ref()?;
+        self.core.account_of(executor.deployment())
+    }
+
     /// What each workflow wants of those that wait.
     pub(super) fn wanted_by_short(&self) -> impl Iterator<Item = (Account, u64)> + '_ {
         self.short.iter().map(|short| (short.account, short.bytes))
     }
 
-    /// Tries again those that wait.
-    pub(super) fn relieve_short(&mut self) {
-        let mut behind: Vec<Account> = Vec::new();
+    fn arena_use(&self) -> Use {
+        Use {
+            leased: self.arena.bytes_leased(),
+            held: self.arena.bytes_held(),
+        }
+    }
+
+    /// Tries again those that wait, but for what is `behind` what is to come back.
+    pub(super) fn relieve_short(&mut self, mut behind: Vec<Account>) {
         let mut failed = false;
         for mut short in std::mem::take(&mut self.short) {
-            let (id, activation) = (short.executor, short.activation);
-            if self.core.running(id) != Some(activation) {
+            let id = short.executor;
+            let executor = self.executors[id.0 as usize].as_ref();
+            let executor = executor.filter(|executor| executor.serial == short.serial);
+            let Some(executor) =
+                executor.filter(|_| self.core.running(id) == Some(short.activation))
+            else {
                 // It is over, by its executor's end.
                 continue;
-            }
-            let told = self.executors[id.0 as usize]
-                .as_ref()
-                .is_some_and(executors::Executor::is_told);
-            if !told && behind.contains(&short.account) {
+            };
+            let told = executor.is_told();
+            let waited_ns = monotonic_ns().saturating_sub(short.since_ns);
+            let late = waited_ns >= ROOM_PATIENCE.as_nanos() as u64;
+            let in_use = self.arena_use();
+            let waits = behind.contains(&short.account)
+                || short.seen.is_some_and(|seen| in_use.is_as_much_as(seen));
+            if waits && !late && !told {
+                behind.push(short.account);
                 self.short.push_back(short);
                 continue;
             }
@@ -129,13 +201,15 @@ impl Lane {
                 What::Copy => self.copy_again(id.0),
             };
             let Err(error) = tried else {
+                if let Some(compartment) = self.compartments.of_account(short.account) {
+                    self.peers.others_relieved(compartment);
+                }
                 continue;
             };
-            let waited_ns = monotonic_ns().saturating_sub(short.since_ns);
-            let bytes = may_come(&error);
-            short.bytes = bytes.unwrap_or(0);
-            if bytes.is_some() && (failed || waited_ns < ROOM_PATIENCE.as_nanos() as u64) {
+            if let Some(bytes) = may_come(&error).filter(|_| failed || !late) {
                 behind.push(short.account);
+                short.bytes = bytes;
+                short.seen = (bytes > 0).then_some(in_use);
                 self.short.push_back(short);
                 continue;
             }

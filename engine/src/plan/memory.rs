@@ -39,6 +39,8 @@ pub struct MemoryBound {
     pub in_flight_max: u64,
     /// Of these, how many each lane of the plan's own worker may take.
     pub at_door: Vec<u64>,
+    /// Bytes that payloads of the workflow may have on each lane of the plan's own worker; 0 where no executor runs.
+    pub on_lane: Vec<u64>,
 }
 
 /// The part of the memory of an executor that payloads may have, in hundredths: the published share. The rest is the margin.

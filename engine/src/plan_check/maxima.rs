@@ -39,6 +39,8 @@ fn check_memory(plan: &Plan) -> Check {
         "each lane of this worker has a share"
     } else if memory.at_door.iter().any(|one| *one > memory.in_flight_max) {
         "no lane takes more than all together"
+    } else if memory.on_lane.len() != lanes {
+        "each lane of this worker has a quota"
     } else {
         return Ok(());
     };

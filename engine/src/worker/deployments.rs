@@ -637,6 +637,10 @@ impl Deployments {
                 held_peak_bytes: sum(|lane| &lane.segment_bytes_peak),
                 held_peak_unix_ms: latest(|lane| &lane.segment_peak_unix_ms),
                 quota_bytes: sum(|lane| &lane.quota_bytes),
+                lacking_bytes: counters
+                    .iter()
+                    .map(|lane| lane.lacking_bytes.get())
+                    .collect(),
                 away: sum(|lane| &lane.away),
                 away_bytes: sum(|lane| &lane.away_bytes),
                 spilled: spill.out.payloads,

@@ -30,7 +30,7 @@ fn what_cannot_be_told_fails_its_invocation_by_name_and_no_other() {
     for (back, told) in [(true, 0), (true, 1), (true, 2), (false, 2)] {
         let mut rig = Rig::new(&there_and_back(back), 2);
         // Of the beginning, of what `first` has made, and of what `there` has: to `last`, or to the client.
-        let mut next = |rig: &mut Rig, number: u32| {
+        let next = |rig: &mut Rig, number: u32| {
             rig.unsendable = (number == told).then_some("it is too long");
         };
         next(&mut rig, 0);

@@ -41,6 +41,7 @@ impl Scenario {
                     quota_bytes: at_door * *bytes,
                     in_flight_max: at_door * u64::from(lanes),
                     at_door: vec![at_door; lanes.into()],
+                    on_lane: vec![at_door * *bytes; lanes.into()],
                 });
             }
             worst

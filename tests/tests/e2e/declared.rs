@@ -226,3 +226,72 @@ fn what_does_not_declare_is_named_and_what_fits_not_once_is_not_deployed() {
         refused.stderr
     );
 }
+
+/// Executors whose functions have much memory for themselves, of which nothing is said, while a payload waits for its reader.
+const GREEDY: &str = "
+workflow: greedy
+input:
+  length: value
+  mib: value
+  gate: { kind: bytes, max_bytes: 1000 }
+nodes:
+  make:
+    function: test-functions:make
+    input: { length: input.length }
+    output: { out: { kind: bytes, max_bytes: 16MiB } }
+    resources: { memory_mib: 32, scale: 1 }
+  hoard:
+    function: test-functions:hoard
+    input: { mib: input.mib, gate: input.gate }
+    after: make
+    output: { out: { kind: bytes, max_bytes: 1000 } }
+  read:
+    function: test-functions:digest
+    input: { in: make.out }
+    after: hoard
+    output: { out: { kind: bytes, max_bytes: 1000 } }
+output: { out: read.out }
+";
+
+#[test]
+fn where_functions_use_so_much_themselves_that_what_was_proven_does_not_fit_status_says_so() {
+    let cluster = Setup::workers(&["a"]).flag("--lanes=1").start();
+    let deployed = cluster.deploy(GREEDY, &[]);
+    assert_eq!(deployed.version, 1);
+    let lacking = || cluster.status("a").workflows[0].lacking_bytes.clone();
+    let address = cluster.worker("a").address().to_owned();
+    let shown = || {
+        let finished = cluster.faasflow(&["status", "--workers", &address]);
+        String::from_utf8_lossy(&finished.stdout).into_owned()
+    };
+    assert_eq!(lacking(), [0]);
+    assert!(!shown().contains("profile.peak_mib"), "{}", shown());
+    let gate = Gate::new(cluster.folder(), "gate");
+    let inputs = [
+        ("length".to_owned(), bytes((16 << 20).to_string())),
+        ("mib".to_owned(), bytes("20")),
+        ("gate".to_owned(), bytes(gate.input())),
+    ];
+    let invocation = Invocation {
+        workflow: "greedy",
+        inputs: &inputs,
+        report: false,
+        trace: false,
+    };
+    let mut client = cluster.client("a");
+    client.start(&invocation).unwrap();
+    let held = gate.next();
+    let bytes = until("it is noticed", || {
+        let lacking = lacking()[0];
+        (lacking > 0).then_some(lacking)
+    });
+    // Four fifths were promised, and 20 MiB of them are used otherwise.
+    let quota = cluster.status("a").workflows[0].quota_bytes;
+    assert_eq!(quota + bytes, (32 << 20) / 5 * 4, "{quota} {bytes}");
+    assert!((20 << 20..24 << 20).contains(&bytes), "{bytes}");
+    let text = shown();
+    let told = ["workflow greedy on worker a", "on lane 0", "memory_mib"];
+    assert!(told.iter().all(|word| text.contains(word)), "{text}");
+    held.tell(Verdict::Pass);
+    assert!(!output(&client.next_answer().unwrap(), "out").is_empty());
+}

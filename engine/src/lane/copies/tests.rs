@@ -130,6 +130,7 @@ impl Bench {
             quota_bytes: 1,
             in_flight_max: 1,
             at_door: vec![1],
+            on_lane: vec![1],
         });
         let alias = OutputRef::Alias {
             input: 0,

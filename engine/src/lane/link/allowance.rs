@@ -124,6 +124,11 @@ impl Allowance {
         Ok(())
     }
 
+    /// What is known is to be told, however little that is: the sender may wait for it with all that it has.
+    pub(super) fn hurry(&mut self) {
+        self.urgent |= !self.news.is_empty();
+    }
+
     /// Whether there is something to tell the sender now.
     pub(super) fn has_news(&self) -> bool {
         self.urgent && !self.news.is_empty()

@@ -539,10 +539,7 @@ impl Link {
     }
 
     /// Streams a payload that was lent under this number, as [`Link::stream`] does what is announced. Nothing of it waits for a
-    /// grant, since the other side has asked for it.
-    ///
-    /// # Errors
-    /// Too many are under way. The token is in the error.
+    /// grant, since the other side has asked for it, and it is under way however much else is.
     pub fn stream_lent(
         &mut self,
         transfer: u64,
@@ -550,14 +547,9 @@ impl Link {
         layout: Layout,
         token: u64,
         owner: u64,
-    ) -> Result<(), QueueError> {
-        let result = self
-            .outbound
+    ) {
+        self.outbound
             .stream_announced(transfer, pieces, layout, token, owner);
-        if result.is_err() {
-            self.counters.queue_refusals += 1;
-        }
-        result
     }
 
     /// What is to be sent next there, if there is something and no send is outstanding: all queued frames; or one chunk; to a
@@ -610,10 +602,15 @@ impl Link {
         self.landings.allowance.has_news()
     }
 
-    /// If payloads wait until the other side grants more: how many grants have come so far.
+    /// Has the other side be told of all grants, few as they are.
+    pub fn hurry_grants(&mut self) {
+        self.landings.allowance.hurry();
+    }
+
+    /// If payloads, or messages that are `held` back, wait until the other side grants more: how many grants have come so far.
     #[must_use]
-    pub fn waits_for_grants(&self) -> Option<u64> {
-        self.outbound.waits_for_grants()
+    pub fn waits_for_grants(&self, held: bool) -> Option<u64> {
+        self.outbound.waits_for_grants(held)
     }
 
     /// What it has done.

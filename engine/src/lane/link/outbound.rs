@@ -238,8 +238,15 @@ impl Outbound {
         token: u64,
         owner: u64,
     ) -> Result<Data, QueueError> {
+        let limit = self.limits.transfers_max;
+        if self.open() >= limit {
+            return Err(QueueError {
+                refusal: QueueRefusal::Transfers { limit },
+                tokens: vec![token],
+            });
+        }
         let id = self.next_transfer;
-        let transfer = self.transfer(id, pieces, layout, token, owner)?;
+        let transfer = self.transfer(id, pieces, layout, token, owner);
         self.next_transfer += 1;
         let bytes = transfer.bytes;
         self.unannounced.push(transfer);
@@ -262,13 +269,12 @@ impl Outbound {
         layout: Layout,
         token: u64,
         owner: u64,
-    ) -> Result<(), QueueError> {
-        let transfer = self.transfer(id, pieces, layout, token, owner)?;
+    ) {
+        let transfer = self.transfer(id, pieces, layout, token, owner);
         self.turns.put(transfer);
-        Ok(())
     }
 
-    /// A payload to be sent, if one more may be under way. What is kept of it is counted from now on.
+    /// A payload to be sent. What is kept of it is counted from now on.
     fn transfer(
         &mut self,
         id: u64,
@@ -276,21 +282,14 @@ impl Outbound {
         layout: Layout,
         token: u64,
         owner: u64,
-    ) -> Result<Transfer, QueueError> {
-        let limit = self.limits.transfers_max;
-        if self.open() >= limit {
-            return Err(QueueError {
-                refusal: QueueRefusal::Transfers { limit },
-                tokens: vec![token],
-            });
-        }
+    ) -> Transfer {
         let charge = size_of::<Transfer>() + size_of::<Piece>() * pieces.len();
         let bytes = pieces
             .iter()
             .map(|piece| layout.padded(piece.length()))
             .sum();
         self.charged += charge;
-        Ok(Transfer {
+        Transfer {
             id,
             owner,
             token,
@@ -301,7 +300,7 @@ impl Outbound {
             piece: 0,
             piece_sent: 0,
             charge,
-        })
+        }
     }
 
     /// Takes what the other side has granted.
@@ -316,9 +315,10 @@ impl Outbound {
         self.spare.is_some()
     }
 
-    /// Whether payloads wait for a grant, and how many grants have come.
-    pub(super) fn waits_for_grants(&self) -> Option<u64> {
-        self.turns.has_aside().then(|| self.credit.grants())
+    /// Whether payloads wait for a grant, or what is held back may, and how many grants have come.
+    pub(super) fn waits_for_grants(&self, held: bool) -> Option<u64> {
+        let waits = self.turns.has_aside() || (held && self.credit.held_there() > 0);
+        waits.then(|| self.credit.grants())
     }
 
     pub(super) fn next_send(

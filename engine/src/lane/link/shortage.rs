@@ -136,6 +136,13 @@ impl Shortage {
         self.leave(ticket);
     }
 
+    /// What stands ahead of those of this compartment has got memory.
+    pub(crate) fn others_relieved(&mut self, compartment: Compartment) {
+        if self.waits_in(compartment.index()) {
+            *self.relieved.entry(compartment.index()).or_default() += 1;
+        }
+    }
+
     /// It waits no longer.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         let waited = self.waiting.remove(&ticket);

@@ -5,6 +5,7 @@
 //! else there, and of a message that no link would take its invocation fails alone.
 
 use super::bodies::Bodies;
+use super::held::let_go_of;
 use super::{ConnectionId, Parts, Peers, owner_of};
 use crate::core::{Answered, Core, Outbound, Send};
 use crate::plan::PortRef;
@@ -15,7 +16,7 @@ impl Peers {
     pub(crate) fn send(&mut self, send: Send, parts: &mut Parts<'_>) {
         let (hash, to_lane) = (send.worker_hash, send.to_lane);
         let Some(id) = self.out.get(&(hash, to_lane)).copied() else {
-            self.unsent(send.body, parts.core);
+            let_go_of(&send, parts.core);
             let worker = self
                 .names
                 .get(&hash)
@@ -37,13 +38,16 @@ impl Peers {
             }
             return;
         };
-        if let Some(send) = self.hold_back(id, send) {
+        if let Some(send) = self.hold_back(id, send, parts.core) {
             self.send_by(id, send, parts);
         }
     }
 
     /// Sends a message by a link that has room for it.
     pub(super) fn send_by(&mut self, id: ConnectionId, send: Send, parts: &mut Parts<'_>) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return let_go_of(&send, parts.core);
+        };
         let Send {
             worker_hash: hash,
             to_lane,
@@ -52,9 +56,6 @@ impl Peers {
             body,
         } = send;
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return self.unsent(body, parts.core);
-        };
         let lenders = &mut self.shares.lenders;
         let mut bodies = Bodies {
             link: &mut connection.link,
@@ -153,8 +154,10 @@ impl Peers {
             bodies.withdraw(parts.core);
         }
         bodies.settle_loans(queued.is_ok(), parts.core);
-        self.shares.loans_out += bodies.lent;
-        self.shares.loans_streamed += bodies.unlent;
+        if queued.is_ok() {
+            self.shares.loans_out += bodies.lent;
+            self.shares.loans_streamed += bodies.unlent;
+        }
         let begun = bodies.begun;
         self.streaming.extend(begun);
         self.dirty.push(id);
@@ -162,19 +165,6 @@ impl Peers {
             let worker = self.names.get(&hash).map_or("?", String::as_str);
             let cause = format!("worker {worker} cannot be told: {cause}");
             parts.core.untold(parts.now_ns, deployment, of, cause);
-        }
-    }
-
-    /// Lets go of what a message held that is not sent.
-    pub(super) fn unsent(&self, body: Outbound, core: &mut Core) {
-        let held = match body {
-            Outbound::Begin { inputs: held, .. }
-            | Outbound::StateEvent { outputs: held, .. }
-            | Outbound::PartDone { outputs: held, .. } => held,
-            Outbound::PartFailed { .. } | Outbound::Forget { .. } | Outbound::Drained => return,
-        };
-        for (_, outgoing) in held {
-            core.let_go_all(outgoing.payloads());
         }
     }
 

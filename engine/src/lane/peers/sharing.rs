@@ -158,35 +158,26 @@ impl Peers {
         self.shares.loans_streamed += 1;
         let (payloads, ranges): (Vec<Payload>, Vec<LentRange>) = pieces.into_iter().unzip();
         let id = self.party_of(share);
-        let connection = id.and_then(|id| self.connections.get_mut(&id));
-        let Some(connection) = connection.filter(|connection| !connection.closing) else {
+        let connection = id.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
+        let Some((id, connection)) = connection.filter(|(_, connection)| !connection.closing)
+        else {
             return parts.core.let_go_all(&payloads);
         };
         let pieces: Option<Vec<Piece>> = ranges
             .iter()
             .map(|range| super::bodies::piece(named(range), parts.segments))
             .collect();
+        let Some(pieces) = pieces else {
+            parts.core.let_go_all(&payloads);
+            return self.lose(id, "what it was lent is gone", parts);
+        };
         self.streams_begun += 1;
         let token = self.streams_begun;
-        let streamed = pieces
-            .ok_or_else(|| "what it was lent is gone".to_owned())
-            .and_then(|pieces| {
-                let link = &mut connection.link;
-                // They are few: all that had to be streamed after all takes turns together.
-                let queued = link.stream_lent(transfer, pieces, layout, token, owner_of(None));
-                queued.map_err(|error| error.to_string())
-            });
-        match (streamed, id) {
-            (Ok(()), Some(id)) => {
-                self.streaming.insert(token, payloads);
-                self.dirty.push(id);
-            }
-            (Err(cause), Some(id)) => {
-                parts.core.let_go_all(&payloads);
-                self.lose(id, &cause, parts);
-            }
-            (_, None) => {}
-        }
+        // They are few: all that had to be streamed after all takes turns together.
+        let link = &mut connection.link;
+        link.stream_lent(transfer, pieces, layout, token, owner_of(None));
+        self.streaming.insert(token, payloads);
+        self.dirty.push(id);
     }
 
     /// The link of a share has ended.

@@ -137,7 +137,13 @@ impl Peers {
             let silent_ns_max =
                 nanoseconds(peer_silence).max(INTERVALS_MISSED * hearing.interval_ns);
             let unfinished = connection.link.is_unfinished();
-            let grants = connection.link.waits_for_grants();
+            connection.link.hurry_grants();
+            if connection.link.has_news() {
+                self.dirty.push(*id);
+            }
+            let grants = connection
+                .link
+                .waits_for_grants(!connection.held.is_empty());
             let waited = std::mem::replace(&mut hearing.grants, grants) == grants;
             hearing.ungranted_ns = match grants {
                 Some(_) if waited => hearing.ungranted_ns + nanoseconds(heartbeat),

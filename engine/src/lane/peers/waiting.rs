@@ -75,6 +75,11 @@ impl Peers {
         self.memory_freed();
     }
 
+    /// What stood ahead of what peers send has got memory of this compartment.
+    pub(crate) fn others_relieved(&mut self, compartment: Compartment) {
+        self.shortage.others_relieved(compartment);
+    }
+
     /// Payloads give up that have waited for too long for memory, or for that of a compartment that is closed.
     pub(crate) fn give_up_waiting(
         &mut self,

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::{ClientId, Incoming, Wanted};
 use crate::lane::Lane;
 use crate::lane::copies::tests::{Bench as Copies, setup};
+use crate::lane::executors;
 use crate::lane::executors::tests::{plan, started};
 use crate::lane::store::{StoreEnd, StoreOrder};
 use crate::plan::{DeploymentId, InputPlan, Source, WorkflowInput};
@@ -11,9 +12,11 @@ use crossbeam::queue::ArrayQueue;
 use faasstore::arena::{Compartment, Reservation};
 use faasstore::binding::Kind;
 use faasstore::channel::ExecutorChannel;
-use faasstore::descriptor::{Message, Request, decode_request};
+use faasstore::descriptor::{Message, Request, TABLE_ENTRY_BYTES, decode_request};
 use faasstore::socket::Socket;
 use faasstore::tier::TierKind;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::process::Command;
 use std::sync::Arc;
 
 /// What is copied, or listed.
@@ -124,19 +127,21 @@ struct Lists {
 impl Lists {
     /// Two clients want a list read, by so many executors.
     fn new(executors: usize) -> Self {
-        Self::of([1, 2], executors, None)
+        Self::of([100, 101], executors, None)
     }
 
-    /// A client for each of these bytes wants a list of it read, by so many executors, and there is this store.
+    /// A client for each of these wants a list of so many items read, twice, by so many executors, and there is this store. What an
+    /// item is made of is their number.
     fn of<const CLIENTS: usize>(
-        bytes: [u8; CLIENTS],
+        lists: [u8; CLIENTS],
         executors: usize,
         store: Option<StoreEnd>,
     ) -> Self {
         let mut plan = plan(&[Kind::Bytes]);
         plan.inputs = vec![WorkflowInput::new("in", Kind::List)];
         plan.participants[0].inputs = vec![0];
-        plan.nodes[0].inputs = vec![InputPlan::new("in", Kind::List, Source::Input(0))];
+        let input = |name| InputPlan::new(name, Kind::List, Source::Input(0));
+        plan.nodes[0].inputs = vec![input("in"), input("again")];
         let setup = crate::lane::setup::LaneSetup {
             in_flight_max: CLIENTS as u32,
             store,
@@ -149,15 +154,15 @@ impl Lists {
             .unzip();
         lane.deploy(&Arc::new(plan), ours, Arc::default());
         lane.core.activate(0, DeploymentId(1));
-        let inputs = bytes.map(|byte| {
-            let bytes = 100 * ITEM;
+        let inputs = lists.map(|items| {
+            let bytes = u64::from(items) * ITEM;
             let compartment = compartment(&lane);
             let room = lane.arena.reserve_in(compartment, bytes).unwrap();
             executors::adopt_own_segments(&mut lane.segments, &mut lane.arena);
-            lane.arena.bytes_mut(&room)[..bytes as usize].fill(byte);
+            lane.arena.bytes_mut(&room)[..bytes as usize].fill(items);
             let range = lane.arena.commit(room, bytes);
             let range = executors::lease_own(range, &mut lane.segments);
-            let items = (0..100).map(|item| (item * ITEM, ITEM)).collect();
+            let items = (0..items.into()).map(|item| (item * ITEM, ITEM)).collect();
             Incoming::List {
                 range,
                 items,
@@ -196,6 +201,18 @@ impl Lists {
 
     fn failed(&self) -> u64 {
         self.lane.core.counters().invocations_failed
+    }
+
+    /// There is room for one table of a hundred items, or for some of a few.
+    fn free_a_little(&mut self) {
+        let one = 100 * TABLE_ENTRY_BYTES;
+        let arena = &mut self.lane.arena;
+        let some = self.taken.iter().position(|range| {
+            let bytes = arena.bytes_mut(range).len() as u64;
+            (one..2 * one).contains(&bytes)
+        });
+        let some = self.taken.remove(some.expect("there are ranges of 4 KiB"));
+        self.lane.arena.abandon(some);
     }
 
     /// There is room again.
@@ -270,7 +287,7 @@ fn what_is_read_later_makes_room_for_what_is_to_begin() {
         notify: Arc::default(),
         tiers: vec![TierKind::Spill],
     };
-    let mut lists = Lists::of([1, 2, 3], 1, Some(store));
+    let mut lists = Lists::of([100, 101, 102], 1, Some(store));
     try_again(&mut lists.lane, false);
     // The first one's is to be read now, and the second one's is read next.
     let mut orders = std::iter::from_fn(|| requests.pop().map(|request| request.what));
@@ -283,7 +300,7 @@ fn what_is_read_later_makes_room_for_what_is_to_begin() {
     else {
         panic!("{put:?}");
     };
-    assert!(payload.bytes().iter().all(|byte| *byte == 3));
+    assert!(payload.bytes().iter().all(|byte| *byte == 102));
     assert!(orders.next().is_none());
     drop(payload);
     lists
@@ -293,4 +310,97 @@ fn what_is_read_later_makes_room_for_what_is_to_begin() {
     lists.lane.act();
     try_again(&mut lists.lane, false);
     assert_eq!(lists.begun(), [(0, 1)]);
+}
+
+#[test]
+fn a_smaller_table_waits_behind_a_larger_one_of_its_workflow_though_there_is_room() {
+    let mut lists = Lists::of([100, 1], 2, None);
+    assert_eq!(lists.lane.short.len(), 2);
+    let before = lists.lane.arena.bytes_leased();
+    lists.free_a_little();
+    let freed = lists.lane.arena.bytes_leased();
+    assert!(freed < before);
+    try_again(&mut lists.lane, false);
+    assert_eq!(lists.begun(), []);
+    assert_eq!(lists.lane.arena.bytes_leased(), freed, "half is not kept");
+    lists.free();
+    assert_eq!(lists.begun(), [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn another_executor_in_the_same_place_is_not_given_what_the_one_before_it_waited_with() {
+    let mut lists = Lists::new(1);
+    // What is ended is another process than this one.
+    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = Pid::from_raw(process.id() as i32).unwrap();
+    let executor = lists.lane.executors[0].as_mut().unwrap();
+    executor.started.pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    lists.lane.end_executor(0, "it is a test");
+    process.wait().unwrap();
+    lists.lane.act();
+    let serial = lists.lane.executors[0].as_ref().unwrap().serial;
+    lists.lane.executor_exited(u64::from(serial) << 32);
+    let (ours, theirs, socket) = started();
+    lists.theirs = vec![(theirs, socket)];
+    lists.lane.executor_started(ours);
+    lists.lane.act();
+    // It is to run the other client's, as the first that it runs.
+    assert_eq!(lists.lane.core.running(ID), Some(1));
+    assert_eq!(lists.lane.short.len(), 2);
+    lists.free();
+    assert_eq!(lists.begun(), [(0, 1)], "once");
+    assert!(lists.lane.short.is_empty());
+}
+
+#[test]
+fn what_comes_later_waits_behind_those_of_its_workflow_that_wait() {
+    let mut lists = Lists::of([100, 1], 1, None);
+    let (ours, theirs, socket) = started();
+    lists.theirs.push((theirs, socket));
+    lists.free_a_little();
+    lists.lane.executor_started(ours);
+    lists.lane.act();
+    assert_eq!(lists.lane.core.running(ExecutorId(1)), Some(1));
+    try_again(&mut lists.lane, false);
+    assert_eq!((lists.begun(), lists.lane.short.len()), (vec![], 2));
+    lists.free();
+    assert_eq!(lists.begun(), [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn a_little_copy_takes_what_has_come_back_within_segments() {
+    let bytes = 1 << 20;
+    let mut taken = Vec::new();
+    let mut bench = Copies::beside(8 << 20, bytes, |lane| taken = fill(lane));
+    assert!(bench.runs());
+    // No segment is empty, nor can one more be made.
+    let held = bench.lane.arena.bytes_held();
+    let arena = &mut bench.lane.arena;
+    let large = taken
+        .iter()
+        .position(|range| arena.bytes_mut(range).len() == 1 << 20);
+    let large = taken.remove(large.expect("there are some of that size"));
+    bench.lane.arena.abandon(large);
+    assert_eq!(bench.lane.arena.bytes_held(), held);
+    try_again(&mut bench.lane, false);
+    assert_eq!(bench.copy_all(), 1);
+    assert!(!bench.runs());
+    bench.lane.tidy_now();
+    assert_eq!(bench.lane.core.counters().invocations_failed, 0);
+    assert_eq!(bench.lane.core.leases().count(), 0);
+}
+
+#[test]
+fn an_executor_whose_end_is_put_off_for_a_copy_that_is_dropped_leaves_all_the_same() {
+    let mut bench = Copies::passing_on(6 << 20, LENGTH);
+    let token = bench.token();
+    bench.lane.executor_exited(token);
+    assert!(bench.runs(), "its end waits for the copy");
+    bench.lane.end_executor(0, "it takes too long");
+    bench.lane.act();
+    assert!(bench.lane.executors[0].is_some());
+    let _ = bench.copy_all();
+    assert!(bench.lane.executors[0].is_none());
+    bench.lane.tidy_now();
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
 }

@@ -68,6 +68,7 @@ fn a_worst_case_is_of_a_worker_that_there_is_and_for_each_lane_of_this_one() {
         quota_bytes: 2,
         in_flight_max: 2,
         at_door: vec![2; plan.workers[usize::from(plan.me)].lanes.into()],
+        on_lane: vec![2; plan.workers[usize::from(plan.me)].lanes.into()],
     };
     let mut right = plan();
     right.memory = Some(whole(&right));
@@ -79,6 +80,10 @@ fn a_worst_case_is_of_a_worker_that_there_is_and_for_each_lane_of_this_one() {
         ),
         (|memory| memory.at_door.push(0), "each lane of this worker"),
         (|memory| memory.at_door[0] = 3, "no lane takes more"),
+        (
+            |memory| memory.on_lane.clear(),
+            "each lane of this worker has a quota",
+        ),
     ] {
         let error = refused(|plan| {
             let mut memory = whole(plan);

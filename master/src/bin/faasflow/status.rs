@@ -1,7 +1,7 @@
 //! The status of workers, for people.
 
 use crate::print::Page;
-use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus};
+use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus, WorkflowStatus};
 use engine::worker::quantities::{duration_text, size_text};
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut workflows, mut holders, mut links) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warnings = Vec::new();
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -56,6 +57,7 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             ]
         }));
         for workflow in &status.workflows {
+            warnings.extend(lacking(&status.name, workflow));
             holders.extend(workflow.holders.iter().map(|holder| {
                 let payloads = holder.payloads.iter();
                 let payloads = payloads.map(|one| format!("{} {}", one.of, size_text(one.bytes)));
@@ -144,6 +146,9 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
         let numbers: Vec<usize> = (2..headings.len()).collect();
         page.table(&headings, &numbers, &workflows);
     }
+    for warning in warnings {
+        page.line(&warning);
+    }
     if !holders.is_empty() {
         let headings = [
             "workflow",
@@ -177,6 +182,24 @@ fn worker_row(status: &WorkerStatus) -> Vec<String> {
         size_text(status.memory.reserved_bytes),
         size_text(status.memory.limit_bytes),
     ]
+}
+
+/// Where executors have used so much memory themselves that what was proven does not fit beside that.
+fn lacking(worker: &str, workflow: &WorkflowStatus) -> Option<String> {
+    let lanes = workflow.lacking_bytes.iter().enumerate();
+    let lanes: Vec<String> = lanes
+        .filter(|(_, bytes)| **bytes > 0)
+        .map(|(lane, bytes)| format!("{} on lane {lane}", size_text(*bytes)))
+        .collect();
+    (!lanes.is_empty()).then(|| {
+        format!(
+            "workflow {} on worker {worker}: its functions use more memory themselves than their `profile.peak_mib` says; of what \
+             its payloads were proven to have room for, there is no room for {}: they may wait, or be carried out. Say how much \
+             functions use (`profile.peak_mib`), or give executors more (`memory_mib`), and deploy it again",
+            workflow.workflow,
+            lanes.join(", "),
+        )
+    })
 }
 
 /// Which of its deployment's placements it is, and how those are chosen.

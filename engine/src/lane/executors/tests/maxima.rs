@@ -91,6 +91,7 @@ fn reader(most: u64, is_proven: bool) -> Bench {
         quota_bytes: 10,
         in_flight_max: 10,
         at_door: vec![10],
+        on_lane: vec![10],
     });
     Bench::with_input(plan, Some(&[7; 512]))
 }
@@ -165,6 +166,7 @@ fn a_door_takes_as_many_as_are_proven_and_no_more() {
             quota_bytes: 3_500,
             in_flight_max: 3,
             at_door: vec![most],
+            on_lane: vec![most],
         });
         // One is under way already.
         let mut bench = Bench::of(plan);

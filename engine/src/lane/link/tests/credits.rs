@@ -19,11 +19,11 @@ fn no_more_than_its_beginning_is_sent_of_a_payload_before_it_is_granted() {
     pair.say(0, ONE, &payload);
     pair.send_messages();
     assert_eq!(bytes_of(&pair.send_chunks()), UNASKED_BYTES_MAX);
-    assert_eq!(pair.sender.link.waits_for_grants(), Some(0));
+    assert_eq!(pair.sender.link.waits_for_grants(false), Some(0));
     assert!(pair.receive_messages().unwrap());
     pair.send_messages();
     assert!(pair.receive_grants().unwrap());
-    assert_eq!(pair.sender.link.waits_for_grants(), None);
+    assert_eq!(pair.sender.link.waits_for_grants(false), None);
     assert_eq!(bytes_of(&pair.send_chunks()), (3 << 20) - UNASKED_BYTES_MAX);
     pair.settle();
     let Inbound::StateEvent { outputs, .. } = &pair.receiver.out[0] else {
@@ -66,7 +66,7 @@ fn small_payloads_are_granted_together_and_all_of_them_come() {
     assert_eq!(pair.receiver.out.len(), 400);
     assert!(pair.granted < 100, "{} grants", pair.granted);
     assert_eq!(pair.sender.flushed.len(), 400);
-    assert_eq!(pair.sender.link.waits_for_grants(), None);
+    assert_eq!(pair.sender.link.waits_for_grants(false), None);
     pair.end();
 }
 
@@ -101,7 +101,10 @@ fn short() -> Pair {
 fn a_payload_without_memory_waits_and_holds_up_nothing_else() {
     let mut pair = short();
     assert_eq!(
-        pair.sender.link.waits_for_grants().map(|grants| grants > 0),
+        pair.sender
+            .link
+            .waits_for_grants(false)
+            .map(|grants| grants > 0),
         Some(true)
     );
     assert!(

@@ -72,6 +72,7 @@ fn sent(lane: &mut Lane, theirs: &mut UnixStream, bulk: &UnixStream) -> Vec<(Fra
         let of = match header.kind {
             FrameKind::Begin => wire::decode::<wire::Begin>(body).unwrap().invocation,
             FrameKind::Forget => wire::decode::<wire::Forget>(body).unwrap().invocation,
+            FrameKind::StateEvent => wire::decode::<wire::StateEvent>(body).unwrap().invocation,
             _ => 0,
         };
         if header.kind != FrameKind::Heartbeat {
@@ -91,6 +92,18 @@ fn forget(deployment: u64, sequence: u64) -> Send {
         body: Outbound::Forget {
             why: Cancelled::ByClient,
         },
+    }
+}
+
+/// A node without outputs has ended.
+fn ended(deployment: u64, sequence: u64) -> Send {
+    Send {
+        body: Outbound::StateEvent {
+            node: 0,
+            outcome: wire::Outcome::Well,
+            outputs: Vec::new(),
+        },
+        ..forget(deployment, sequence)
     }
 }
 
@@ -115,23 +128,168 @@ fn what_finds_no_room_is_sent_in_its_order_when_there_is_some_and_its_link_stand
     let begun = |sequence| (FrameKind::Begin, id(sequence));
     assert_eq!(news(&mut lane, &mut theirs), [begun(0)]);
     // Behind what it follows, and nothing of another deployment behind that.
-    lane.with(|peers, parts| peers.send(forget(1, 2), parts));
-    lane.with(|peers, parts| peers.send(forget(2, 9), parts));
-    let other = (FrameKind::Forget, id(9));
+    lane.with(|peers, parts| peers.send(ended(1, 2), parts));
+    lane.with(|peers, parts| peers.send(ended(2, 9), parts));
+    let other = (FrameKind::StateEvent, id(9));
     assert_eq!(news(&mut lane, &mut theirs), [other]);
     assert_eq!(lane.peers.messages_held, 3);
     grant(&mut theirs, 0);
     assert_eq!(news(&mut lane, &mut theirs), [begun(1)]);
     assert_eq!(news(&mut lane, &mut theirs), [], "no more has room");
     grant(&mut theirs, 2);
-    let forgotten = (FrameKind::Forget, id(2));
-    assert_eq!(news(&mut lane, &mut theirs), [begun(2), forgotten]);
+    let behind = (FrameKind::StateEvent, id(2));
+    assert_eq!(news(&mut lane, &mut theirs), [begun(2), behind]);
     // Nothing waits any more, and so nothing is held up.
     lane.with(|peers, parts| peers.send(forget(1, 1), parts));
     assert_eq!(news(&mut lane, &mut theirs), [(FrameKind::Forget, id(1))]);
     assert_eq!(lane.peers.messages_held, 3);
     assert_eq!(lane.core.leases().count(), 0, "the kernel has all of it");
     assert_eq!(lane.peers.out.len(), 1);
+}
+
+#[test]
+fn what_has_payloads_waits_behind_others_that_do_though_there_is_room_for_it() {
+    let limits = LinkLimits {
+        transfers_max: 2,
+        ..LinkLimits::default()
+    };
+    let mut lane = Lane::new(limits);
+    let (ours, mut theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    lane.link_out(1, ours, None);
+    // One payload each, but for the second.
+    for second in [1, STREAMED, 1] {
+        lane.invoke_with([STREAMED, second]);
+    }
+    let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
+    assert_eq!(
+        sent(&mut lane, &mut theirs, &bulk),
+        [(FrameKind::Begin, id(0))]
+    );
+    assert_eq!(lane.peers.messages_held, 2);
+}
+
+#[test]
+fn where_frames_have_no_room_each_waits_until_those_before_it_are_sent() {
+    let limits = LinkLimits {
+        queued_bytes_max: 1,
+        transfers_max: 2,
+        ..LinkLimits::default()
+    };
+    let mut lane = Lane::new(limits);
+    let (ours, mut theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    lane.link_out(1, ours, None);
+    let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
+    let forgotten = |sequence| (FrameKind::Forget, id(sequence));
+    let _greeted = sent(&mut lane, &mut theirs, &bulk);
+    for sequence in 5..8 {
+        lane.with(|peers, parts| peers.send(forget(2, sequence), parts));
+    }
+    assert_eq!(lane.peers.messages_held, 2);
+    let all = [forgotten(5), forgotten(6), forgotten(7)];
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), all);
+    // Behind those of another deployment, none of theirs waits any more.
+    for _ in 0..2 {
+        lane.invoke();
+        let _begun = sent(&mut lane, &mut theirs, &bulk);
+    }
+    assert_eq!(lane.peers.messages_held, 3);
+    lane.with(|peers, parts| peers.send(ended(2, 8), parts));
+    let ended = (FrameKind::StateEvent, id(8));
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [ended]);
+    assert_eq!(lane.peers.messages_held, 3);
+}
+
+#[test]
+fn beginnings_come_in_the_order_of_their_numbers_whatever_they_are_of() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
+    let begun = |sequence| (FrameKind::Begin, id(sequence));
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [begun(0)]);
+    let begin = Send {
+        body: Outbound::Begin {
+            wanted: Wanted::NOTHING,
+            inputs: Vec::new(),
+        },
+        ..forget(2, 3)
+    };
+    lane.with(|peers, parts| peers.send(begin, parts));
+    lane.with(|peers, parts| peers.send(forget(3, 9), parts));
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), []);
+    grant(&mut theirs, 0);
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [begun(1)]);
+    grant(&mut theirs, 2);
+    let rest = [begun(2), begun(3), (FrameKind::Forget, id(9))];
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), rest);
+}
+
+#[test]
+fn of_what_is_over_only_the_word_that_it_is_waits_for_room() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk).len(), 1);
+    assert_eq!(
+        lane.core.leases().count(),
+        4,
+        "the first is with the kernel"
+    );
+    lane.core.cancel(2, ClientId(1), 2);
+    lane.act();
+    assert_eq!(lane.core.leases().count(), 2);
+    grant(&mut theirs, 0);
+    let rest = [(FrameKind::Begin, id(2)), (FrameKind::Forget, id(1))];
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), rest);
+}
+
+#[test]
+fn a_peer_that_grants_nothing_is_given_up_though_it_has_all_that_was_sent() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk).len(), 1);
+    silence::beats(&mut lane, MEMORY_WAIT * 3);
+    assert_eq!(lane.peers.grants_missed, 0);
+    silence::beats(&mut lane, PATIENCE.heartbeat);
+    assert_eq!(lane.peers.grants_missed, 1);
+    lane.act();
+    assert_eq!(lane.core.leases().count(), 0);
+}
+
+#[test]
+fn few_grants_are_told_at_the_next_beat() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (mut peer, _) = lane.link_in(1);
+    let data = wire::Data::Streamed {
+        transfer: 0,
+        bytes: STREAMED,
+    };
+    let body = wire::Body {
+        items: None,
+        section: None,
+        schema: 0,
+        data,
+    };
+    let begin = wire::Begin {
+        invocation: InvocationId::new(worker_hash("b"), 1, 0, 1).0,
+        deployment: DeploymentId(1),
+        report: false,
+        trace: false,
+        inputs: vec![(0, body)],
+    };
+    let mut frame = Vec::new();
+    wire::encode(&begin, &mut frame);
+    peer.write_all(&frame).unwrap();
+    let pump = |lane: &mut Lane| {
+        lane.act();
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+    };
+    pump(&mut lane);
+    assert_eq!(silence::kinds(&mut peer), [], "they wait for company");
+    silence::beats(&mut lane, PATIENCE.heartbeat);
+    pump(&mut lane);
+    assert_eq!(silence::kinds(&mut peer), [FrameKind::Grant]);
 }
 
 #[test]

@@ -140,10 +140,6 @@ impl Lane {
         work(&mut self.peers, &mut parts)
     }
 
-    fn payload(&mut self) -> Incoming {
-        self.payload_of(STREAMED)
-    }
-
     fn payload_of(&mut self, bytes: u64) -> Incoming {
         let reservation = self.arena.reserve(bytes).unwrap();
         let range = self.arena.commit(reservation, bytes);
@@ -153,9 +149,15 @@ impl Lane {
 
     /// A client invokes: its two inputs are to be streamed to `b`.
     fn invoke(&mut self) {
+        self.invoke_with([STREAMED, STREAMED]);
+    }
+
+    /// The same, with inputs of so many bytes.
+    fn invoke_with(&mut self, [x, y]: [u64; 2]) {
         self.requests += 1;
         let request = self.requests;
-        let inputs = ["x", "y"].map(|name| (name.to_owned(), self.payload()));
+        let inputs = [("x", x), ("y", y)];
+        let inputs = inputs.map(|(name, bytes)| (name.to_owned(), self.payload_of(bytes)));
         self.core
             .invoke(1, ClientId(1), request, "w", inputs.into(), Wanted::NOTHING);
         self.act();

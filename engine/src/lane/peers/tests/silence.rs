@@ -251,14 +251,14 @@ fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_la
 }
 
 /// Beats of so much time.
-fn beats(lane: &mut Lane, time: Duration) {
+pub(super) fn beats(lane: &mut Lane, time: Duration) {
     for _ in 0..time.as_nanos() / PATIENCE.heartbeat.as_nanos() {
         lane.with(|peers, parts| peers.beat(parts));
     }
 }
 
 /// What a peer says on a link, by kind; the rest of what it reads stays.
-fn kinds(socket: &mut UnixStream) -> Vec<wire::FrameKind> {
+pub(super) fn kinds(socket: &mut UnixStream) -> Vec<wire::FrameKind> {
     socket.set_nonblocking(true).unwrap();
     let mut sent = Vec::new();
     let _ = socket.read_to_end(&mut sent);
