@@ -356,16 +356,21 @@ fn second_of_two() -> Core {
 
 #[test]
 fn an_event_of_an_invocation_that_was_forgotten_before_it_began_is_late() {
-    let mut core = second_of_two();
-    let id = taken_by(2, 1, 0);
-    core.begin_coming(FIRST, id);
-    // It failed elsewhere, and its inputs are not waited for.
-    core.forget(0, id, Cancelled::ByClient);
-    ended_well(&mut core, 0, id, 0);
-    assert_eq!(
-        (core.held(), core.counters().late_dropped),
-        (Held::default(), 1)
-    );
+    // It failed elsewhere, and its inputs are not waited for, or its beginning was never sent.
+    for is_coming in [true, false] {
+        let mut core = second_of_two();
+        let id = taken_by(2, 1, 0);
+        if is_coming {
+            core.begin_coming(FIRST, id);
+        }
+        core.forget(0, id, Cancelled::ByClient);
+        ended_well(&mut core, 0, id, 0);
+        assert_eq!(
+            (core.held(), core.counters().late_dropped),
+            (Held::default(), 1),
+            "{is_coming}"
+        );
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ mod tests;
 mod turns;
 
 pub use message::{Inbound, Landed, Landing, LandingError};
-pub use outbound::{Layout, Message, QueueError, QueueRefusal};
+pub use outbound::{Layout, Message, QueueError, QueueRefusal, Streamed};
 pub use shortage::{MEMORY_WAIT, Room, Shortage};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
@@ -159,7 +159,8 @@ pub struct LinkLimits {
     /// Bytes of messages that wait for their payloads.
     pub waiting_bytes_max: usize,
     /// Bytes to be sent, above which no more messages are taken: of frames, and apart from these, for messages with payloads,
-    /// what is kept of the payloads under way (not the payloads: they stay where they are).
+    /// what is kept of the payloads under way (not the payloads: they stay where they are), of which a [`wire::Begin`] may find twice
+    /// as much.
     pub queued_bytes_max: usize,
     /// Whether what is sent to a peer has checksums over the bytes of payloads too. Without, TCP's own are all that covers these.
     pub payload_checksums: bool,
@@ -485,10 +486,10 @@ impl Link {
         self.landings.take_unread(unread);
     }
 
-    /// Whether [`Link::queue`] takes one more message, with so many payloads that are [streamed](Link::stream).
+    /// Whether [`Link::queue`] takes one more message, with what is [streamed](Link::stream) of it.
     #[must_use]
-    pub fn has_room(&self, payloads: usize) -> bool {
-        self.outbound.has_room(payloads)
+    pub fn has_room(&self, streamed: Streamed) -> bool {
+        self.outbound.has_room(streamed)
     }
 
     /// Queues a message, behind those that are queued and ahead of all chunks. It announces the payloads that were

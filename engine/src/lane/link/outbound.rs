@@ -91,6 +91,15 @@ pub enum QueueRefusal {
     },
 }
 
+/// What there must be room for, to send one more message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Streamed {
+    /// Payloads that are streamed.
+    pub payloads: usize,
+    /// Whether an invocation begins: there is twice as much room then.
+    pub begins: bool,
+}
+
 /// A payload under way.
 #[derive(Debug)]
 pub(super) struct Transfer {
@@ -167,23 +176,27 @@ impl Outbound {
         self.turns.len() + self.unannounced.len() + self.credit.held_there()
     }
 
-    /// Whether one more message is taken, with so many payloads that are streamed. With nothing under way it is, whatever they are.
-    pub(super) fn has_room(&self, payloads: usize) -> bool {
+    /// Whether one more message is taken. With nothing under way it is, whatever is streamed.
+    pub(super) fn has_room(&self, streamed: Streamed) -> bool {
+        let Streamed { payloads, begins } = streamed;
         let open = self.open();
         let more = self.limits.transfers_max.saturating_sub(open);
-        self.takes(self.charged, payloads > 0) && (payloads <= more || open == 0)
+        self.takes(self.charged, payloads > 0, begins) && (payloads <= more || open == 0)
     }
 
     /// Whether one more message is taken where payloads under way take so much. Without any it goes with the frames.
-    const fn takes(&self, charged: usize, payloads: bool) -> bool {
+    const fn takes(&self, charged: usize, payloads: bool, begins: bool) -> bool {
         let limit = self.limits.queued_bytes_max;
+        // A beginning can wait only for so long.
+        let charged = if begins { charged / 2 } else { charged };
         self.frames.len() < limit && (!payloads || charged < limit)
     }
 
     pub(super) fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
         let announced = self.unannounced.iter().map(|transfer| transfer.charge);
         let charged = self.charged - announced.sum::<usize>();
-        let takes = self.takes(charged, !self.unannounced.is_empty());
+        let begins = T::KIND == FrameKind::Begin;
+        let takes = self.takes(charged, !self.unannounced.is_empty(), begins);
         let (start, queued) = (self.frames.len(), self.frames.len() + charged);
         wire::encode(message, &mut self.frames);
         let bytes = self.frames.len() - start;

@@ -2,12 +2,15 @@
 //!
 //! It owns them until there is some, or their link is lost. It promises that no message overtakes, of those held back for its link,
 //!
-//! - one of its deployment, so that nothing of an invocation comes before what it follows;
+//! - one of its invocation, so that nothing of it comes before what it follows; nor [`Drained`](Outbound::Drained) any of its
+//!   deployment;
 //! - one with payloads that are streamed, if it has such itself: else what is large would wait for ever;
 //! - a [`Begin`](Outbound::Begin) or [`Forget`](Outbound::Forget), if it is one itself: beginnings come in the order of their numbers,
 //!   whatever they are of.
 //!
-//! Any other message goes as long as the link takes frames.
+//! Any other message goes as long as the link takes frames. For a beginning with payloads a link has [more room](Link::has_room) than for
+//! others, and one that waits for longer than [`PATIENCE`] fails its invocation by name: another participant may end its part
+//! meanwhile, and what it told be lost with a connection of its own, of which nobody would learn.
 //!
 //! **Why all of them end.** Room comes back as the peer takes what was sent and grants what waits for that; a link of which the
 //! other side does neither ends by [`silence`](super::silence), and those held back for it with it. **What they take.** Each payload lies
@@ -15,12 +18,15 @@
 //! the word itself.
 
 use super::bodies::body_bytes;
-use super::{ConnectionId, Parts, Peers};
+use super::{ConnectionId, Parts, Party, Peers};
 use crate::core::{Core, Outbound, Outgoing, Send};
-use crate::lane::link::Link;
+use crate::lane::PATIENCE;
+use crate::lane::link::{Link, Streamed};
 use crate::plan::DeploymentId;
+use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 /// So many of those held back are looked at for one that may go.
 const LOOKED_AT_MAX: usize = 64;
@@ -31,6 +37,7 @@ struct One {
     send: Send,
     /// How many of its payloads are streamed, unless they are lent.
     streamed: usize,
+    since_ns: u64,
 }
 
 /// Of one link.
@@ -43,7 +50,8 @@ pub(super) struct Held {
 /// What some messages hold up: how many of them there are of each kind.
 #[derive(Debug, Default)]
 struct Ahead {
-    of: FxHashMap<DeploymentId, usize>,
+    invocations: FxHashMap<InvocationId, usize>,
+    deployments: FxHashMap<DeploymentId, usize>,
     streamed: usize,
     in_order: usize,
 }
@@ -56,30 +64,56 @@ impl One {
             Outbound::Begin { .. } | Outbound::Forget { .. }
         )
     }
+
+    const fn is_beginning(&self) -> bool {
+        matches!(self.send.body, Outbound::Begin { .. })
+    }
+
+    fn finds_room(&self, link: &Link) -> bool {
+        link.has_room(Streamed {
+            payloads: self.streamed,
+            begins: self.is_beginning(),
+        })
+    }
 }
 
 impl Ahead {
     fn add(&mut self, one: &One) {
-        *self.of.entry(one.send.deployment).or_default() += 1;
+        *self.invocations.entry(one.send.invocation).or_default() += 1;
+        *self.deployments.entry(one.send.deployment).or_default() += 1;
         self.streamed += usize::from(one.streamed > 0);
         self.in_order += usize::from(one.is_in_order());
     }
 
     fn remove(&mut self, one: &One) {
-        if let Some(count) = self.of.get_mut(&one.send.deployment) {
-            *count -= 1;
-            if *count == 0 {
-                self.of.remove(&one.send.deployment);
-            }
-        }
+        take_one(&mut self.invocations, one.send.invocation);
+        take_one(&mut self.deployments, one.send.deployment);
         self.streamed -= usize::from(one.streamed > 0);
         self.in_order -= usize::from(one.is_in_order());
     }
 
     fn hold_up(&self, one: &One) -> bool {
+        let Send {
+            invocation,
+            deployment,
+            body,
+            ..
+        } = &one.send;
         (one.streamed > 0 && self.streamed > 0)
             || (one.is_in_order() && self.in_order > 0)
-            || self.of.contains_key(&one.send.deployment)
+            || match body {
+                Outbound::Drained => self.deployments.contains_key(deployment),
+                _ => self.invocations.contains_key(invocation),
+            }
+    }
+}
+
+fn take_one<K: std::hash::Hash + Eq>(counts: &mut FxHashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }
 
@@ -103,7 +137,7 @@ impl Held {
     fn next(&mut self, link: &Link) -> Option<Send> {
         let mut ahead = Ahead::default();
         let place = self.all.iter().take(LOOKED_AT_MAX).position(|one| {
-            let goes = !ahead.hold_up(one) && link.has_room(one.streamed);
+            let goes = !ahead.hold_up(one) && one.finds_room(link);
             if !goes {
                 ahead.add(one);
             }
@@ -122,6 +156,16 @@ impl Held {
         }
     }
 
+    /// Invocations whose beginning has waited for too long.
+    fn overdue(&self, now_ns: u64) -> Vec<(DeploymentId, InvocationId)> {
+        let waited_ns = |one: &&One| now_ns.saturating_sub(one.since_ns);
+        let overdue = self.all.iter().filter(|one| one.is_beginning());
+        let overdue = overdue.filter(|one| waited_ns(one) >= PATIENCE.as_nanos() as u64);
+        overdue
+            .map(|one| (one.send.deployment, one.send.invocation))
+            .collect()
+    }
+
     /// The link is lost.
     pub(super) fn let_go(&mut self, core: &mut Core) {
         for one in std::mem::take(self).all {
@@ -136,22 +180,29 @@ impl Peers {
         &mut self,
         id: ConnectionId,
         send: Send,
-        core: &mut Core,
+        parts: &mut Parts<'_>,
     ) -> Option<Send> {
         let Some(connection) = self.connections.get_mut(&id) else {
             return Some(send);
         };
         let (held, link) = (&mut connection.held, &connection.link);
-        if held.is_empty() && link.has_room(payloads(&send).len()) {
-            return Some(send);
+        let most = One {
+            streamed: payloads(&send).len(),
+            send,
+            since_ns: parts.now_ns,
+        };
+        if held.is_empty() && most.finds_room(link) {
+            return Some(most.send);
         }
-        if matches!(send.body, Outbound::Forget { .. }) {
-            held.forget(&send, core);
+        if matches!(most.send.body, Outbound::Forget { .. }) {
+            held.forget(&most.send, parts.core);
         }
-        let inline = self.inline_bytes_max.get(&send.deployment).copied();
-        let streamed = streamed(&send, inline.unwrap_or(0));
-        let one = One { send, streamed };
-        if !held.ahead.hold_up(&one) && link.has_room(streamed) {
+        let inline = self.inline_bytes_max.get(&most.send.deployment).copied();
+        let one = One {
+            streamed: streamed(&most.send, inline.unwrap_or(0)),
+            ..most
+        };
+        if !held.ahead.hold_up(&one) && one.finds_room(link) {
             return Some(one.send);
         }
         held.push(one);
@@ -166,6 +217,26 @@ impl Peers {
             && let Some(send) = connection.held.next(&connection.link)
         {
             self.send_by(id, send, parts);
+        }
+    }
+}
+
+impl Peers {
+    /// Invocations whose beginning has waited for too long for room on this link fail.
+    pub(super) fn give_up_beginnings(&self, id: ConnectionId, parts: &mut Parts<'_>) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let Party::Out { worker, .. } = &connection.party else {
+            return;
+        };
+        for (deployment, invocation) in connection.held.overdue(parts.now_ns) {
+            let cause = format!(
+                "worker {worker} takes less than is sent to it: it could not be told of the invocation within {PATIENCE:?}"
+            );
+            parts
+                .core
+                .untold(parts.now_ns, deployment, invocation, cause);
         }
     }
 }

@@ -38,7 +38,7 @@ impl Peers {
             }
             return;
         };
-        if let Some(send) = self.hold_back(id, send, parts.core) {
+        if let Some(send) = self.hold_back(id, send, parts) {
             self.send_by(id, send, parts);
         }
     }

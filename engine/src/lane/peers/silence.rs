@@ -119,6 +119,7 @@ impl Peers {
             transfer_idle,
         } = self.patience;
         let (mut watched, mut to_say, mut lapsed) = (false, Vec::new(), Vec::new());
+        let mut holding = Vec::new();
         for (id, connection) in &mut self.connections {
             if connection.closing {
                 continue;
@@ -141,9 +142,11 @@ impl Peers {
             if connection.link.has_news() {
                 self.dirty.push(*id);
             }
-            let grants = connection
-                .link
-                .waits_for_grants(!connection.held.is_empty());
+            let holds = !connection.held.is_empty();
+            if holds {
+                holding.push(*id);
+            }
+            let grants = connection.link.waits_for_grants(holds);
             let waited = std::mem::replace(&mut hearing.grants, grants) == grants;
             hearing.ungranted_ns = match grants {
                 Some(_) if waited => hearing.ungranted_ns + nanoseconds(heartbeat),
@@ -177,6 +180,9 @@ impl Peers {
             NEVER_NS
         };
         self.give_up_waiting(nanoseconds(heartbeat), None, parts);
+        for id in holding {
+            self.give_up_beginnings(id, parts);
+        }
         for id in to_say {
             self.say_heartbeat(id, parts.core);
         }

@@ -68,6 +68,11 @@ fn frames_wait_for_one_chunk_at_most_and_payloads_take_turns() {
     );
 }
 
+fn has_room(sender: &Sender, payloads: usize) -> bool {
+    let begins = false;
+    sender.link.has_room(Streamed { payloads, begins })
+}
+
 #[test]
 fn a_full_queue_refuses_a_message_and_what_it_announces() {
     let limits = LinkLimits {
@@ -77,12 +82,12 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
         ..LinkLimits::default()
     };
     let mut sender = Sender::new(limits);
-    assert!(sender.link.has_room(2));
-    assert!(sender.link.has_room(3), "it never will have more");
+    assert!(has_room(&sender, 2));
+    assert!(has_room(&sender, 3), "it never will have more");
     let one = sender.stream(&Payload::bytes(10, 1), 11);
-    assert!(sender.link.has_room(1) && !sender.link.has_room(2));
+    assert!(has_room(&sender, 1) && !has_room(&sender, 2));
     let two = sender.stream(&Payload::bytes(10, 1), 12);
-    assert!(sender.link.has_room(0) && !sender.link.has_room(1));
+    assert!(has_room(&sender, 0) && !has_room(&sender, 1));
     let piece = sender.piece(b"x");
     let error = sender
         .link
@@ -114,11 +119,11 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
     assert_eq!(error.tokens, [11, 12]);
     assert_eq!(sender.link.queued_bytes(), 0);
     for invocation in [1, 2] {
-        assert!(sender.link.has_room(0));
+        assert!(has_room(&sender, 0));
         let inline = vec![inline(2500)];
         sender.link.queue(&event(invocation, inline)).unwrap();
     }
-    assert!(!sender.link.has_room(0));
+    assert!(!has_room(&sender, 0));
     let error = sender.link.queue(&event(3, vec![])).unwrap_err();
     assert!(
         matches!(error.refusal, QueueRefusal::Full { limit: 4000, queued } if queued > 4000),
@@ -134,7 +139,12 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
         ..inline(0).1
     };
     sender.link.queue(&event(4, vec![(0, large)])).unwrap();
-    assert!(sender.link.has_room(0) && !sender.link.has_room(1));
+    assert!(has_room(&sender, 0) && !has_room(&sender, 1));
+    let beginning = Streamed {
+        payloads: 1,
+        begins: true,
+    };
+    assert!(sender.link.has_room(beginning), "there is more for these");
     sender.link.queue(&event(5, vec![])).unwrap();
     receiver.feed(&sender.send_all(), &[usize::MAX]).unwrap();
     assert_eq!(sender.flushed, [14]);

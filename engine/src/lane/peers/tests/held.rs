@@ -183,23 +183,22 @@ fn where_frames_have_no_room_each_waits_until_those_before_it_are_sent() {
     theirs.set_nonblocking(true).unwrap();
     lane.link_out(1, ours, None);
     let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
-    let forgotten = |sequence| (FrameKind::Forget, id(sequence));
+    let event = |sequence| (FrameKind::StateEvent, id(sequence));
     let _greeted = sent(&mut lane, &mut theirs, &bulk);
     for sequence in 5..8 {
-        lane.with(|peers, parts| peers.send(forget(2, sequence), parts));
+        lane.with(|peers, parts| peers.send(ended(2, sequence), parts));
     }
     assert_eq!(lane.peers.messages_held, 2);
-    let all = [forgotten(5), forgotten(6), forgotten(7)];
+    let all = [event(5), event(6), event(7)];
     assert_eq!(sent(&mut lane, &mut theirs, &bulk), all);
-    // Behind those of another deployment, none of theirs waits any more.
+    // Nothing of theirs waits any more, while others do.
     for _ in 0..2 {
         lane.invoke();
         let _begun = sent(&mut lane, &mut theirs, &bulk);
     }
     assert_eq!(lane.peers.messages_held, 3);
-    lane.with(|peers, parts| peers.send(ended(2, 8), parts));
-    let ended = (FrameKind::StateEvent, id(8));
-    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [ended]);
+    lane.with(|peers, parts| peers.send(ended(2, 7), parts));
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [event(7)]);
     assert_eq!(lane.peers.messages_held, 3);
 }
 
@@ -224,6 +223,53 @@ fn beginnings_come_in_the_order_of_their_numbers_whatever_they_are_of() {
     grant(&mut theirs, 2);
     let rest = [begun(2), begun(3), (FrameKind::Forget, id(9))];
     assert_eq!(sent(&mut lane, &mut theirs, &bulk), rest);
+}
+
+#[test]
+fn the_last_word_on_a_deployment_waits_for_all_that_is_said_of_it() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk).len(), 1);
+    let drained = |deployment| Send {
+        body: Outbound::Drained,
+        ..forget(deployment, 0)
+    };
+    for deployment in [1, 2] {
+        lane.with(|peers, parts| peers.send(drained(deployment), parts));
+    }
+    let drained = (FrameKind::Drained, 0);
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk), [drained], "the other");
+    grant(&mut theirs, 0);
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk).len(), 1);
+    grant(&mut theirs, 2);
+    let rest = sent(&mut lane, &mut theirs, &bulk);
+    assert_eq!((rest[0].0, rest[1]), (FrameKind::Begin, drained));
+}
+
+#[test]
+fn a_beginning_that_finds_no_room_in_time_fails_its_invocation_alone() {
+    let (mut lane, mut theirs, bulk) = with_two_held();
+    assert_eq!(sent(&mut lane, &mut theirs, &bulk).len(), 1);
+    let at = |lane: &mut Lane, now_ns| {
+        lane.with(|peers, parts| {
+            parts.now_ns = now_ns;
+            peers.beat(parts);
+        });
+        lane.act();
+        lane.core.counters().invocations_failed
+    };
+    let patience_ns = crate::lane::PATIENCE.as_nanos() as u64;
+    // They wait since 1.
+    assert_eq!(at(&mut lane, patience_ns), 0);
+    assert_eq!(at(&mut lane, patience_ns + 1), 2);
+    assert_eq!(
+        lane.core.leases().count(),
+        0,
+        "the first is with the kernel"
+    );
+    assert_eq!(lane.peers.out.len(), 1);
+    let rest = sent(&mut lane, &mut theirs, &bulk);
+    let is_forgotten = |(kind, _): &(FrameKind, u128)| *kind == FrameKind::Forget;
+    assert!(rest.len() == 2 && rest.iter().all(is_forgotten), "{rest:?}");
 }
 
 #[test]
