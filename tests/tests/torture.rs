@@ -245,6 +245,10 @@ fn so_it_is_with_lent_memory_and_a_server_in_place_of_a_disk() {
     torture(setup, Some(server));
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever runs it for long wants to know what was done"
+)]
 fn torture(setup: Setup, mut server: Option<Server>) {
     let seconds = std::env::var("FAASFLOW_TORTURE_S").ok();
     let seconds = seconds.map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
