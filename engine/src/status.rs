@@ -252,7 +252,7 @@ counters!(
         segment_peak_unix_ms,
         /// Gauge: bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
         quota_bytes,
-        /// Gauge: bytes of what memory was proven for that executors have turned out to need for themselves.
+        /// Gauge: bytes that what may be in flight, by what was proven, needs more than executors have turned out to leave.
         lacking_bytes,
         /// Gauge: payloads that were carried out of memory and are still needed.
         away,
@@ -526,7 +526,8 @@ pub struct WorkflowStatus {
     pub pinned_bytes: u64,
     /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
     pub quota_bytes: u64,
-    /// By lane: bytes of what its [memory was proven](crate::plan::MemoryBound) for that executors have turned out to need for themselves.
+    /// By lane: bytes that what may be in flight needs, by what was [proven](crate::plan::MemoryBound), more than executors have turned out
+    /// to leave.
     #[serde(default)]
     pub lacking_bytes: Vec<u64>,
     /// Payloads that were carried out of memory and are still needed.

@@ -61,7 +61,7 @@ pub struct Proven {
     pub in_flight: Option<(usize, u64)>,
     /// By worker and lane: how many of these each door takes.
     doors: Vec<Vec<u64>>,
-    /// By worker and lane: bytes that payloads may have there.
+    /// By worker and lane: bytes that payloads of all that are in flight may need there.
     lanes: Vec<Vec<u64>>,
 }
 
@@ -159,17 +159,21 @@ pub fn prove(
         let all = doors.iter().flatten().copied();
         (worker, all.fold(0, u64::saturating_add))
     });
-    let lanes = plans.iter().zip(&rooms).map(|(plan, room)| {
+    let most = in_flight.map_or(0, |(_, most)| most);
+    let rooms = rooms.iter().zip(&worst.by_worker);
+    let lanes = plans.iter().zip(rooms).map(|(plan, (room, bytes))| {
         let lanes = plan.workers[usize::from(plan.me)].lanes.max(1);
         let nothing = || vec![0; lanes.into()];
-        room.as_ref().map_or_else(nothing, Room::by_lane)
+        room.as_ref()
+            .map_or_else(nothing, |room| room.needed(most, *bytes))
     });
+    let lanes = lanes.collect();
     Proven {
         worst,
         workers,
         in_flight,
         doors,
-        lanes: lanes.collect(),
+        lanes,
     }
 }
 
@@ -225,6 +229,8 @@ struct Room(Vec<LaneRoom>);
 
 struct LaneRoom {
     bytes: u64,
+    /// Of these, what is taken whatever is in flight.
+    fixed: u64,
     /// Invocations that these hold.
     invocations: u64,
 }
@@ -254,6 +260,7 @@ impl Room {
             let left = bytes.saturating_sub(fixed);
             LaneRoom {
                 bytes,
+                fixed,
                 // What takes nothing is not bounded by memory.
                 invocations: left.checked_div(invocation_bytes).unwrap_or(u64::MAX),
             }
@@ -265,8 +272,13 @@ impl Room {
         self.0.iter().map(|lane| lane.bytes).sum()
     }
 
-    fn by_lane(&self) -> Vec<u64> {
-        self.0.iter().map(|lane| lane.bytes).collect()
+    /// What as many invocations may need on each lane as may be in flight, and find room there.
+    fn needed(&self, in_flight_max: u64, invocation_bytes: u64) -> Vec<u64> {
+        let needed = |lane: &LaneRoom| {
+            let invocations = lane.invocations.min(in_flight_max);
+            lane.fixed + invocations.saturating_mul(invocation_bytes)
+        };
+        self.0.iter().map(needed).collect()
     }
 
     fn invocations(&self) -> u64 {

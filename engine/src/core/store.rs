@@ -184,7 +184,7 @@ pub struct Tally {
     pub quota_bytes: u64,
     /// Bytes that the segments may have in which they lie.
     pub room_bytes: u64,
-    /// Bytes of what memory was proven for that executors have turned out to need for themselves.
+    /// Bytes that what may be in flight, by what was proven, needs more than executors have turned out to leave.
     pub lacking_bytes: u64,
     /// Beyond so many it is looked after.
     pub(super) watch_bytes: u64,
@@ -447,8 +447,8 @@ impl Core {
         let lane = usize::from(self.config.lane);
         let lacking = of_it().filter_map(|one| {
             let memory = one.program.plan.memory.as_ref()?;
-            let promised = memory.on_lane.get(lane)?;
-            Some(promised.saturating_sub(one.unused.quota_bytes))
+            let needed = memory.on_lane.get(lane)?;
+            Some(needed.saturating_sub(one.unused.quota_bytes))
         });
         let lacking_bytes = lacking.sum();
         let unused = of_it().map(|one| one.unused);

@@ -39,7 +39,7 @@ pub struct MemoryBound {
     pub in_flight_max: u64,
     /// Of these, how many each lane of the plan's own worker may take.
     pub at_door: Vec<u64>,
-    /// Bytes that payloads of the workflow may have on each lane of the plan's own worker; 0 where no executor runs.
+    /// Bytes that payloads of invocations in flight may need on each lane of the plan's own worker; 0 where no executor runs.
     pub on_lane: Vec<u64>,
 }
 

@@ -40,7 +40,7 @@ fn check_memory(plan: &Plan) -> Check {
     } else if memory.at_door.iter().any(|one| *one > memory.in_flight_max) {
         "no lane takes more than all together"
     } else if memory.on_lane.len() != lanes {
-        "each lane of this worker has a quota"
+        "each lane of this worker has a worst case"
     } else {
         return Ok(());
     };

@@ -273,10 +273,23 @@ fn constants_take_their_part_of_every_lane() {
 }
 
 #[test]
+fn what_may_be_in_flight_needs_no_more_than_a_lane_has() {
+    let lane = |invocations| LaneRoom {
+        bytes: 1_000,
+        fixed: 100,
+        invocations,
+    };
+    let room = Room(vec![lane(3), lane(9), lane(u64::MAX)]);
+    assert_eq!(room.needed(5, 100), [400, 600, 600]);
+    assert_eq!(room.needed(5, 0), [100; 3]);
+}
+
+#[test]
 fn no_lane_gets_more_than_it_holds_and_none_is_left_out() {
     let room = |lanes: usize, invocations: u64| {
         let lane = |_| LaneRoom {
             bytes: 0,
+            fixed: 0,
             invocations,
         };
         Some(Room((0..lanes).map(lane).collect()))

@@ -245,11 +245,13 @@ nodes:
     input: { mib: input.mib, gate: input.gate }
     after: make
     output: { out: { kind: bytes, max_bytes: 1000 } }
+    resources: { memory_mib: 32, scale: 1 }
   read:
     function: test-functions:digest
     input: { in: make.out }
     after: hoard
     output: { out: { kind: bytes, max_bytes: 1000 } }
+    resources: { memory_mib: 32, scale: 1 }
 output: { out: read.out }
 ";
 
@@ -285,10 +287,9 @@ fn where_functions_use_so_much_themselves_that_what_was_proven_does_not_fit_stat
         let lacking = lacking()[0];
         (lacking > 0).then_some(lacking)
     });
-    // Four fifths were promised, and 20 MiB of them are used otherwise.
-    let quota = cluster.status("a").workflows[0].quota_bytes;
-    assert_eq!(quota + bytes, (32 << 20) / 5 * 4, "{quota} {bytes}");
-    assert!((20 << 20..24 << 20).contains(&bytes), "{bytes}");
+    // One invocation may be in flight, with little beside what is made.
+    let needed = cluster.status("a").workflows[0].quota_bytes + bytes;
+    assert!((16 << 20..17 << 20).contains(&needed), "{needed} {bytes}");
     let text = shown();
     let told = ["workflow greedy on worker a", "on lane 0", "memory_mib"];
     assert!(told.iter().all(|word| text.contains(word)), "{text}");

@@ -262,3 +262,56 @@ pub(super) fn let_go_of(send: &Send, core: &mut Core) {
         core.let_go_all(outgoing.payloads());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Outcome;
+
+    fn one(body: Outbound, number: u64, streamed: usize) -> One {
+        let send = Send {
+            worker_hash: 2,
+            to_lane: 0,
+            invocation: InvocationId::new(1, 1, 0, number),
+            deployment: DeploymentId(number % 2),
+            body,
+        };
+        One {
+            send,
+            streamed,
+            since_ns: 0,
+        }
+    }
+
+    fn event(number: u64, streamed: usize) -> One {
+        let body = Outbound::StateEvent {
+            node: 0,
+            outcome: Outcome::Well,
+            outputs: Vec::new(),
+        };
+        one(body, number, streamed)
+    }
+
+    fn begin(number: u64) -> One {
+        let wanted = crate::core::Wanted::NOTHING;
+        let inputs = Vec::new();
+        one(Outbound::Begin { wanted, inputs }, number, 0)
+    }
+
+    #[test]
+    fn each_is_held_up_by_what_it_must_not_overtake_until_that_has_gone() {
+        for (first, behind, passes) in [
+            (event(1, 1), event(2, 1), event(2, 0)),
+            (begin(1), begin(2), event(2, 0)),
+            (event(1, 0), event(1, 0), begin(2)),
+            (event(1, 0), one(Outbound::Drained, 3, 0), event(3, 0)),
+        ] {
+            let mut ahead = Ahead::default();
+            ahead.add(&first);
+            assert!(ahead.hold_up(&behind), "{behind:?}");
+            assert!(!ahead.hold_up(&passes), "{passes:?}");
+            ahead.remove(&first);
+            assert!(!ahead.hold_up(&behind), "{behind:?}");
+        }
+    }
+}

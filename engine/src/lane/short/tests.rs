@@ -370,6 +370,13 @@ fn what_comes_later_waits_behind_those_of_its_workflow_that_wait() {
 #[test]
 fn a_little_copy_takes_what_has_come_back_within_segments() {
     let bytes = 1 << 20;
+    for (ends, is_told) in [(false, false), (true, false), (false, true)] {
+        a_little_copy(bytes, ends, is_told);
+    }
+}
+
+/// It is made; but what it is of ends, or is told to stop, before the core knows.
+fn a_little_copy(bytes: u64, ends: bool, is_told: bool) {
     let mut taken = Vec::new();
     let mut bench = Copies::beside(8 << 20, bytes, |lane| taken = fill(lane));
     assert!(bench.runs());
@@ -382,12 +389,26 @@ fn a_little_copy_takes_what_has_come_back_within_segments() {
     let large = taken.remove(large.expect("there are some of that size"));
     bench.lane.arena.abandon(large);
     assert_eq!(bench.lane.arena.bytes_held(), held);
+    let before = bench.lane.arena.bytes_leased();
     try_again(&mut bench.lane, false);
+    assert!(bench.lane.arena.bytes_leased() > before, "the copy");
+    if ends {
+        bench.lane.end_executor(0, "it is a test");
+    }
+    if is_told {
+        bench.lane.core.cancel(2, ClientId(1), 1);
+    }
+    bench.lane.act();
     assert_eq!(bench.copy_all(), 1);
     assert!(!bench.runs());
     bench.lane.tidy_now();
-    assert_eq!(bench.lane.core.counters().invocations_failed, 0);
+    let failed = u64::from(ends || is_told);
+    assert_eq!(bench.lane.core.counters().invocations_failed, failed);
     assert_eq!(bench.lane.core.leases().count(), 0);
+    for one in taken {
+        bench.lane.arena.abandon(one);
+    }
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
 }
 
 #[test]

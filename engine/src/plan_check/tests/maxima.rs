@@ -82,7 +82,7 @@ fn a_worst_case_is_of_a_worker_that_there_is_and_for_each_lane_of_this_one() {
         (|memory| memory.at_door[0] = 3, "no lane takes more"),
         (
             |memory| memory.on_lane.clear(),
-            "each lane of this worker has a quota",
+            "each lane of this worker has a worst case",
         ),
     ] {
         let error = refused(|plan| {
