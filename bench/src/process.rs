@@ -285,14 +285,17 @@ mod tests {
     #[test]
     fn memory_that_is_touched_is_resident_and_its_peak_is_remembered() {
         const BYTES: u64 = 32 << 20;
-        let before = Memory::of(std::process::id()).unwrap();
-        let touched = std::hint::black_box(vec![1_u8; BYTES as usize]);
-        let with = Memory::of(std::process::id()).unwrap();
-        // Other tests of this process give memory back meanwhile.
-        assert!(with.resident_bytes > before.resident_bytes + BYTES / 2);
-        drop(touched);
-        let after = Memory::of(std::process::id()).unwrap();
-        assert!(after.peak_bytes >= with.resident_bytes - BYTES / 2);
+        // Other tests of this process give memory back meanwhile: of several tries one is undisturbed.
+        let shows = |_| {
+            let before = Memory::of(std::process::id()).unwrap();
+            let touched = std::hint::black_box(vec![1_u8; BYTES as usize]);
+            let with = Memory::of(std::process::id()).unwrap();
+            drop(touched);
+            let after = Memory::of(std::process::id()).unwrap();
+            let is_remembered = after.peak_bytes >= with.resident_bytes - BYTES / 2;
+            with.resident_bytes > before.resident_bytes + BYTES / 2 && is_remembered
+        };
+        assert!((0..50).any(shows));
         assert!(Memory::of(u32::MAX).is_err());
     }
 

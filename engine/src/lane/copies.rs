@@ -14,7 +14,8 @@
 //! ```
 //!
 //! While that is under way the executor's activation runs, as the core sees it: it holds its inputs, it can exceed its timeout, and
-//! nothing more is read from its ring. Where there is no room for the copy it waits for some ([`short`](super::short)). A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
+//! nothing more is read from its ring. Where there is no room for the copy it waits for some ([`short`](super::short)). A segment of
+//! copies goes with the last range of it, and counts in what the lane's arena may have.
 
 use super::Lane;
 use super::executors::{self, At, ExecutorError, kept_beyond};
