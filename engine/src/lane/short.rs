@@ -16,6 +16,9 @@ use crate::plan::ErrorClass;
 use faasstore::arena::ArenaError;
 use std::collections::VecDeque;
 
+/// How long one is not tried again while nothing says that there is more room.
+const TRY_AGAIN_NS: u64 = 100_000_000;
+
 /// What waits.
 #[derive(Debug)]
 pub(super) struct Short {
@@ -27,21 +30,25 @@ pub(super) struct Short {
     /// What was asked for.
     bytes: u64,
     since_ns: u64,
-    /// How much of the lane's arena was in use when there was no room: with no less in use it is not tried again.
+    /// How much of the lane's arena was in use when there was no room: with no less in use it is tried again once in a while only.
     seen: Option<Use>,
     what: What,
 }
 
-/// Bytes of the lane's arena in ranges, and in segments.
+/// Bytes of the lane's arena in ranges, and in segments, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Use {
     leased: u64,
     held: u64,
+    at_ns: u64,
 }
 
 impl Use {
-    const fn is_as_much_as(self, other: Self) -> bool {
-        self.leased >= other.leased && self.held >= other.held
+    /// Whether there is no sign that there is more room than a while ago. The bounds of workflows show in none of these figures.
+    const fn is_as_before(self, before: Self) -> bool {
+        self.leased >= before.leased
+            && self.held >= before.held
+            && self.at_ns.saturating_sub(before.at_ns) < TRY_AGAIN_NS
     }
 }
 
@@ -165,11 +172,13 @@ impl Lane {
         Use {
             leased: self.arena.bytes_leased(),
             held: self.arena.bytes_held(),
+            at_ns: monotonic_ns(),
         }
     }
 
-    /// Tries again those that wait, but for what is `behind` what is to come back.
-    pub(super) fn relieve_short(&mut self, mut behind: Vec<Account>) {
+    /// Tries again those that wait, but for workflows of which something is to come back first.
+    pub(super) fn relieve_short(&mut self, coming: &[Account]) {
+        let mut behind: Vec<Account> = Vec::new();
         let mut failed = false;
         for mut short in std::mem::take(&mut self.short) {
             let id = short.executor;
@@ -185,9 +194,10 @@ impl Lane {
             let waited_ns = monotonic_ns().saturating_sub(short.since_ns);
             let late = waited_ns >= ROOM_PATIENCE.as_nanos() as u64;
             let in_use = self.arena_use();
-            let waits = behind.contains(&short.account)
-                || short.seen.is_some_and(|seen| in_use.is_as_much_as(seen));
-            if waits && !late && !told {
+            let is_behind = behind.contains(&short.account);
+            let waits = coming.contains(&short.account)
+                || short.seen.is_some_and(|seen| in_use.is_as_before(seen));
+            if !told && (is_behind || (waits && !late)) {
                 behind.push(short.account);
                 self.short.push_back(short);
                 continue;

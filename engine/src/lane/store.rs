@@ -319,7 +319,7 @@ impl Lane {
             self.discard(ticket);
         }
         if !self.short.is_empty() {
-            self.relieve_short(short);
+            self.relieve_short(&short);
         }
         if self.carriage.unplaced.is_empty() && self.short.is_empty() {
             return self.let_others_in();

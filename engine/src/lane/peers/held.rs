@@ -4,7 +4,7 @@
 //!
 //! - one of its invocation, so that nothing of it comes before what it follows; nor [`Drained`](Outbound::Drained) any of its
 //!   deployment;
-//! - one with payloads that are streamed, if it has such itself: else what is large would wait for ever;
+//! - one with payloads that are streamed, if it has such itself: else what is large would wait for ever. But a beginning may;
 //! - a [`Begin`](Outbound::Begin) or [`Forget`](Outbound::Forget), if it is one itself: beginnings come in the order of their numbers,
 //!   whatever they are of.
 //!
@@ -27,9 +27,6 @@ use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-
-/// So many of those held back are looked at for one that may go.
-const LOOKED_AT_MAX: usize = 64;
 
 /// One message.
 #[derive(Debug)]
@@ -65,6 +62,12 @@ impl One {
         )
     }
 
+    /// Whether it waits behind others with payloads that are streamed. A beginning does not: there are no more of these than may be
+    /// in flight.
+    const fn is_streamed(&self) -> bool {
+        self.streamed > 0 && !self.is_beginning()
+    }
+
     const fn is_beginning(&self) -> bool {
         matches!(self.send.body, Outbound::Begin { .. })
     }
@@ -81,14 +84,14 @@ impl Ahead {
     fn add(&mut self, one: &One) {
         *self.invocations.entry(one.send.invocation).or_default() += 1;
         *self.deployments.entry(one.send.deployment).or_default() += 1;
-        self.streamed += usize::from(one.streamed > 0);
+        self.streamed += usize::from(one.is_streamed());
         self.in_order += usize::from(one.is_in_order());
     }
 
     fn remove(&mut self, one: &One) {
         take_one(&mut self.invocations, one.send.invocation);
         take_one(&mut self.deployments, one.send.deployment);
-        self.streamed -= usize::from(one.streamed > 0);
+        self.streamed -= usize::from(one.is_streamed());
         self.in_order -= usize::from(one.is_in_order());
     }
 
@@ -99,7 +102,7 @@ impl Ahead {
             body,
             ..
         } = &one.send;
-        (one.streamed > 0 && self.streamed > 0)
+        (one.is_streamed() && self.streamed > 0)
             || (one.is_in_order() && self.in_order > 0)
             || match body {
                 Outbound::Drained => self.deployments.contains_key(deployment),
@@ -135,8 +138,13 @@ impl Held {
 
     /// The first that may be sent now.
     fn next(&mut self, link: &Link) -> Option<Send> {
+        // Where all are streamed, only the first can go.
+        let looked_at = match self.ahead.streamed == self.all.len() {
+            true => 1,
+            false => self.all.len(),
+        };
         let mut ahead = Ahead::default();
-        let place = self.all.iter().take(LOOKED_AT_MAX).position(|one| {
+        let place = self.all.iter().take(looked_at).position(|one| {
             let goes = !ahead.hold_up(one) && one.finds_room(link);
             if !goes {
                 ahead.add(one);
@@ -148,8 +156,11 @@ impl Held {
 
     /// An invocation is over: nobody wants what is held back of it.
     fn forget(&mut self, forgotten: &Send, core: &mut Core) {
-        let is_of_it = |one: &One| one.send.invocation == forgotten.invocation;
-        while let Some(place) = self.all.iter().position(is_of_it) {
+        let invocation = forgotten.invocation;
+        let is_of_it = |one: &One| one.send.invocation == invocation;
+        while self.ahead.invocations.contains_key(&invocation)
+            && let Some(place) = self.all.iter().position(is_of_it)
+        {
             if let Some(send) = self.remove(place) {
                 let_go_of(&send, core);
             }
