@@ -233,6 +233,16 @@ fn a_newer_version_takes_over_while_invocations_end_on_the_one_they_began_with()
     });
 }
 
+/// The seed that has shown it: an executor waited for ever for room that never came back.
+#[test]
+fn what_is_copied_in_is_not_taken_for_room_that_comes_back() {
+    let bounds = Bounds {
+        story: Story::Upgrades,
+        ..calm()
+    };
+    play(401_997, 1, bounds, |_| true);
+}
+
 #[test]
 fn upgrades_amid_failures_leave_nothing_behind() {
     let faults = Faults {

@@ -158,10 +158,6 @@ impl Core {
         });
         let mut hopeless = None;
         for id in self.full_of(account) {
-            // Its lane is about to say so.
-            if self.leases.comes_back_to(id) {
-                continue;
-            }
             let WantsRoom {
                 bytes, since_ns, ..
             } = self.fulls[&id];
@@ -171,6 +167,10 @@ impl Core {
                 continue;
             }
             self.look_again(account, due_ns);
+            // Its lane is about to say so.
+            if self.leases.comes_back_to(id) {
+                continue;
+            }
             if !self.leases.leaves_from(id)
                 && !self.carry_from(now_ns, (account, deployments), (id, bytes), spared)
             {

@@ -340,7 +340,7 @@ impl Leases {
             length: payload.length,
         };
         let copy = self.take_come(account, range, way);
-        self.leave_segment(range.segment);
+        self.uncount(range.segment);
         self.slots[copy.lease.0 as usize].home = Home::Coming;
         self.ledgers[account.0 as usize].holdings.moving += 1;
         self.tickets += 1;

@@ -139,10 +139,19 @@ impl Leases {
         }
     }
 
-    /// A lease does not lie there any more.
+    /// A lease does not lie there any more: its range goes back.
     pub(super) fn leave_segment(&mut self, number: u32) {
+        let owner = self.uncount(number);
+        let awaited = owner.and_then(|owner| self.segments.awaited.get_mut(&owner));
+        if let Some(comes_back) = awaited {
+            *comes_back = true;
+        }
+    }
+
+    /// A lease does not lie there, though it was counted: nothing goes back for it. In whose arena the segment lies.
+    pub(super) fn uncount(&mut self, number: u32) -> Option<ExecutorId> {
         if !self.segments.counted {
-            return;
+            return None;
         }
         let segment = self.segments.at(number);
         debug_assert!(segment.ranges > 0, "what lies in a segment was counted");
@@ -153,10 +162,7 @@ impl Leases {
         {
             self.ledgers[account.0 as usize].holdings.segment_bytes -= bytes;
         }
-        let awaited = owner.and_then(|owner| self.segments.awaited.get_mut(&owner));
-        if let Some(comes_back) = awaited {
-            *comes_back = true;
-        }
+        owner
     }
 
     /// An executor waits for room in its arena, as long as `waits`.
