@@ -36,7 +36,7 @@ pub(super) struct Short {
 }
 
 /// Bytes of the lane's arena in ranges, and in segments, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Use {
     leased: u64,
     held: u64,
@@ -191,9 +191,9 @@ impl Lane {
                 continue;
             };
             let told = executor.is_told();
-            let waited_ns = monotonic_ns().saturating_sub(short.since_ns);
-            let late = waited_ns >= ROOM_PATIENCE.as_nanos() as u64;
             let in_use = self.arena_use();
+            let waited_ns = in_use.at_ns.saturating_sub(short.since_ns);
+            let late = waited_ns >= ROOM_PATIENCE.as_nanos() as u64;
             let is_behind = behind.contains(&short.account);
             let waits = coming.contains(&short.account)
                 || short.seen.is_some_and(|seen| in_use.is_as_before(seen));

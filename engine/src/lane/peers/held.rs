@@ -230,9 +230,7 @@ impl Peers {
             self.send_by(id, send, parts);
         }
     }
-}
 
-impl Peers {
     /// Invocations whose beginning has waited for too long for room on this link fail.
     pub(super) fn give_up_beginnings(&self, id: ConnectionId, parts: &mut Parts<'_>) {
         let Some(connection) = self.connections.get(&id) else {

@@ -41,7 +41,8 @@ impl Peers {
         let forgets = matches!(send.body, Outbound::Forget { .. });
         if let Some(send) = self.hold_back(id, send, parts) {
             self.send_by(id, send, parts);
-        } else if forgets {
+        }
+        if forgets {
             // What it has dropped may have held others up.
             self.send_held(id, parts);
         }

@@ -37,17 +37,23 @@ fn a_message_that_cannot_be_sent_fails_its_invocation_alone_and_holds_none_of_it
     assert!((5..60).contains(&refused), "too long: {refused}");
 }
 
+/// A lane with a link to `b`, which is read without waiting.
+fn linked(limits: LinkLimits) -> (Lane, UnixStream, UnixStream) {
+    let mut lane = Lane::new(limits);
+    let (ours, theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    lane.link_out(1, ours, None);
+    (lane, theirs, bulk)
+}
+
 /// A lane with a link to `b` on which one invocation has what it may have, and two more wait.
 fn with_two_held() -> (Lane, UnixStream, UnixStream) {
     let limits = LinkLimits {
         transfers_max: 2,
         ..LinkLimits::default()
     };
-    let mut lane = Lane::new(limits);
-    let (ours, theirs, bulk) = sockets();
-    bulk.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    lane.link_out(1, ours, None);
+    let (mut lane, theirs, bulk) = linked(limits);
     for _ in 0..3 {
         lane.invoke();
     }
@@ -153,11 +159,7 @@ fn what_has_payloads_waits_behind_others_that_do_though_there_is_room_for_it() {
         transfers_max: 2,
         ..LinkLimits::default()
     };
-    let mut lane = Lane::new(limits);
-    let (ours, mut theirs, bulk) = sockets();
-    bulk.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    lane.link_out(1, ours, None);
+    let (mut lane, mut theirs, bulk) = linked(limits);
     // One payload each, but for the second.
     for second in [1, STREAMED, 1] {
         lane.invoke_with([STREAMED, second]);
@@ -177,11 +179,7 @@ fn where_frames_have_no_room_each_waits_until_those_before_it_are_sent() {
         transfers_max: 2,
         ..LinkLimits::default()
     };
-    let mut lane = Lane::new(limits);
-    let (ours, mut theirs, bulk) = sockets();
-    bulk.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    lane.link_out(1, ours, None);
+    let (mut lane, mut theirs, bulk) = linked(limits);
     let id = |sequence| InvocationId::new(worker_hash("a"), 1, 0, sequence).0;
     let event = |sequence| (FrameKind::StateEvent, id(sequence));
     let _greeted = sent(&mut lane, &mut theirs, &bulk);
