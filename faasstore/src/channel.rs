@@ -220,13 +220,13 @@ impl EngineChannel {
         Ok(room)
     }
 
-    /// Whether the executor has said that it has read all that was pushed, as it does before it sleeps. One that polls for ever
-    /// may have read it and not said so.
+    /// How far the executor has said that it has read, and how far it could, in slots: it says so before it sleeps. One that
+    /// polls for ever may have read more and not said so.
     ///
     /// # Errors
     /// If the executor broke the protocol.
-    pub fn has_read_all(&mut self) -> Result<bool, RingError> {
-        self.requests.has_read_all()
+    pub fn read_of_pushed(&mut self) -> Result<(u64, u64), RingError> {
+        Ok((self.requests.taken()?, self.requests.position()))
     }
 
     /// Begins a batch of messages that can wait, which the executor sees together; see [`Batch`]. The room that is left is

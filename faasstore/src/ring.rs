@@ -164,13 +164,13 @@ impl<M: RingMemory> Producer<M> {
         Ok(end - self.head <= self.capacity)
     }
 
-    /// Whether the consumer has said that it has taken all that was pushed. It says so when it is about to sleep.
+    /// How many of the slots that were pushed the consumer has said that it has taken. It says so when it is about to sleep.
     ///
     /// # Errors
     /// If the consumer broke the protocol.
-    pub fn has_read_all(&mut self) -> Result<bool, RingError> {
+    pub fn taken(&mut self) -> Result<u64, RingError> {
         self.refresh()?;
-        Ok(self.head == self.tail)
+        Ok(self.head)
     }
 
     /// Begins a batch of messages, which leaves so many slots of the ring free.

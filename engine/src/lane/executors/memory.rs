@@ -248,7 +248,7 @@ impl Executor {
         Ok(())
     }
 
-    fn ring_for_memory(&mut self) {
+    pub(super) fn ring_for_memory(&mut self) {
         (self.unrung, self.unmap_unrung) = (0, false);
         self.started.channel.ring_bell();
     }

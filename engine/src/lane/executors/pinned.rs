@@ -19,8 +19,15 @@ pub(super) struct Pinned {
     earlier: u64,
     /// All that it was ever told of.
     ever: u64,
-    /// Since when it has kept more than it may, and not read on.
-    beyond_since_ns: Option<u64>,
+    /// It keeps more than it may.
+    beyond: Option<Beyond>,
+}
+
+/// Since when an executor that keeps more than it may has not read on, and how far it had read by then.
+#[derive(Clone, Copy, Debug)]
+struct Beyond {
+    since_ns: u64,
+    read: u64,
 }
 
 impl Pinned {
@@ -38,6 +45,7 @@ impl Pinned {
     #[inline]
     pub(super) fn answered(&mut self) {
         self.earlier = std::mem::take(&mut self.told);
+        self.beyond = None;
     }
 
     fn has_read_all(&mut self) {
@@ -67,18 +75,19 @@ impl Executor {
     }
 
     /// Whether it is to be replaced, since it may keep more of what has gone than is reserved for it: of somebody else's
-    /// executable at once, of others if nothing `runs` there and they have not read what they were told for `patience_ns`.
+    /// executable at once, of others if nothing `runs` there and they have read nothing for `patience_ns`, though they were woken.
     pub(crate) fn pins_too_much(
         &mut self,
         now_ns: u64,
         runs: bool,
         patience_ns: u64,
     ) -> Result<bool, ExecutorError> {
-        if self.pinned.told + self.pinned.earlier > 0 && self.started.channel.has_read_all()? {
+        let (read, pushed) = self.started.channel.read_of_pushed()?;
+        if read == pushed {
             self.pinned.has_read_all();
         }
         if !self.may_pin_too_much() {
-            self.pinned.beyond_since_ns = None;
+            self.pinned.beyond = None;
             return Ok(false);
         }
         if self.started.trust == Trust::Other {
@@ -86,17 +95,24 @@ impl Executor {
         }
         if runs {
             // It reads when it has ended that, which has a limit of its own.
-            self.pinned.beyond_since_ns = None;
+            self.pinned.beyond = None;
             return Ok(false);
         }
-        let since_ns = *self.pinned.beyond_since_ns.get_or_insert(now_ns);
+        // It is to have its time from when it could know of it.
+        if self.unmap_unrung {
+            self.pinned.beyond = None;
+            self.ring_for_memory();
+        }
+        // One that has read meanwhile has let go of something; what it keeps now may be what it was told of a moment ago.
+        let before = self.pinned.beyond.filter(|beyond| beyond.read == read);
+        let since_ns = before.map_or(now_ns, |beyond| beyond.since_ns);
+        self.pinned.beyond = Some(Beyond { since_ns, read });
         Ok(since_ns.saturating_add(patience_ns) <= now_ns)
     }
 
     /// When it is to be looked at again for what it keeps.
     pub(crate) fn pinned_due_ns(&self, patience_ns: u64) -> Option<u64> {
-        let since_ns = self.pinned.beyond_since_ns?;
-        Some(since_ns.saturating_add(patience_ns))
+        Some(self.pinned.beyond?.since_ns.saturating_add(patience_ns))
     }
 }
 

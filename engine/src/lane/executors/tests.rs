@@ -1,6 +1,7 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
 mod maxima;
+mod pins;
 mod stops;
 
 pub(in crate::lane) use maxima::arrived;
