@@ -47,13 +47,17 @@ pub const GRANULE_BYTES: u64 = 4 << 10;
 
 /// Bytes of one read or write, at most: what goes to a device in one piece or a few, and is soon copied or checked.
 const CHUNK_BYTES: u64 = 2 << 20;
-/// A payload of less than several such chunks is parted into so many, of so many bytes at least: what of it has come is checked while
-/// the rest comes.
-const CHUNKS_MIN: u64 = 4;
-const CHUNK_BYTES_MIN: u64 = 256 << 10;
+/// A payload of less than several such chunks is parted into so many, of so many bytes at least.
+const CHUNKS_MIN: u64 = 16;
+const CHUNK_BYTES_MIN: u64 = 1 << 20;
+/// What is no larger than the smallest chunk is read in two, of so many bytes at least.
+const HALF_BYTES_MIN: u64 = 256 << 10;
 
-/// Reads or writes under way for one payload.
-const DEPTH: usize = 8;
+/// Reads or writes under way for one payload: the device has work while the end of one of them is heard of. What has come is checked
+/// while the rest comes; a device that shares its bandwidth among more of them would give all at the end.
+const DEPTH: usize = 2;
+/// Chunks of one payload that are checked at once, beside those that are read.
+const CHECKS: usize = 4;
 
 /// Aligned buffers, of a chunk each.
 const BOUNCES: u32 = 8;
@@ -82,6 +86,17 @@ pub struct Spill {
     /// What direct reads and writes want of memory; none if there are no such.
     alignment: Option<u64>,
     _folder: Folder,
+}
+
+/// Whole blocks that were read.
+struct Unchecked {
+    /// Of the payload.
+    from: u64,
+    bytes: u64,
+    read: TargetSlice,
+    /// Where they are to be copied, without the first `skip` bytes, unless they were read there.
+    skip: u64,
+    copied: Option<TargetSlice>,
 }
 
 /// What tasks of their own need.
@@ -218,7 +233,7 @@ impl Spill {
         let chunk = payload.part(from, to).guarded((Arc::clone(lease), pass));
         let summed = {
             let (first, chunk) = (from / BLOCK_BYTES, chunk.clone());
-            checksum::aside(to - from, move || {
+            checksum::aside(payload.length(), move || {
                 checksum::table(number, first, chunk.bytes())
             })
         };
@@ -255,16 +270,15 @@ impl Spill {
         class == Class::Buffered || (aligned && bytes.is_multiple_of(GRANULE_BYTES))
     }
 
-    /// Reads whole blocks, from `from` up to `to`, and checks them; `into` gets those of them that it is for: all from byte
+    /// Reads whole blocks, from `from` up to `to`, which are still to be checked; `into` gets those of them that it is for: all from byte
     /// `skip` on, or as many as it takes.
     async fn read(
         &self,
-        place: &Place,
         entry: &Entry<Stored>,
         (from, to): (u64, u64),
         skip: u64,
         into: TargetSlice,
-    ) -> Result<(), TierError> {
+    ) -> Result<Unchecked, TierError> {
         let lease = &entry.content.lease;
         let bytes = to - from;
         let pass = self.admission.pass(bytes).await;
@@ -280,13 +294,37 @@ impl Spill {
         };
         let target = target.guarded((Arc::clone(lease), pass));
         let read = self.fill(lease, target, &lease.stretches(from, to)).await?;
+        Ok(Unchecked {
+            from,
+            bytes,
+            read,
+            skip,
+            copied,
+        })
+    }
+
+    /// Checks what was read, of `all` bytes in all, and copies it to where it belongs if it is not there yet.
+    async fn check(
+        &self,
+        place: &Place,
+        entry: &Entry<Stored>,
+        all: u64,
+        unchecked: Unchecked,
+    ) -> Result<(), TierError> {
+        let Unchecked {
+            from,
+            bytes,
+            read,
+            skip,
+            copied,
+        } = unchecked;
         let (number, first) = (place.number, from / BLOCK_BYTES);
         let sums = entry.content.sums.iter().skip(first as usize);
         let sums: Vec<u32> = sums
             .take(checksum::blocks(bytes) as usize)
             .copied()
             .collect();
-        let checked = checksum::aside(bytes, move || {
+        let checked = checksum::aside(all, move || {
             let content = &read.bytes()[..bytes as usize];
             let damaged = checksum::damaged(number, first, content, &sums);
             if let (None, Some(mut into)) = (damaged, copied) {
@@ -334,15 +372,18 @@ impl Spill {
 }
 
 /// Bytes of a chunk of what is moved at once: whole blocks, and whole granules.
-const fn chunk_bytes(bytes: u64) -> u64 {
+fn chunk_bytes(bytes: u64) -> u64 {
     let share = (bytes / CHUNKS_MIN).next_multiple_of(BLOCK_BYTES);
-    if share < CHUNK_BYTES_MIN {
-        CHUNK_BYTES_MIN
-    } else if share > CHUNK_BYTES {
-        CHUNK_BYTES
-    } else {
-        share
+    share.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES)
+}
+
+/// As [`chunk_bytes`], of what is read.
+fn read_chunk_bytes(bytes: u64) -> u64 {
+    if bytes > CHUNK_BYTES_MIN {
+        return chunk_bytes(bytes);
     }
+    let half = bytes.div_ceil(2).next_multiple_of(BLOCK_BYTES);
+    half.max(HALF_BYTES_MIN)
 }
 
 impl Disk {
@@ -436,18 +477,22 @@ impl Tier for Spill {
             let mut begin = from - from % BLOCK_BYTES;
             let mut skip = from - begin;
             let mut rest = Some(into);
-            let (entry, chunk) = (&entry, chunk_bytes(bytes));
+            let (entry, chunk) = (&entry, read_chunk_bytes(bytes));
             let chunks = std::iter::from_fn(|| {
                 let target = rest.take().filter(|target| target.length() > 0)?;
                 let to = end.min(begin + chunk);
                 let here = target.length().min(to - begin - skip);
                 let (now, later) = target.split(here);
-                let read = self.read(place, entry, (begin, to), skip, now);
+                let read = self.read(entry, (begin, to), skip, now);
                 (begin, skip, rest) = (to, 0, Some(later));
                 Some(read)
             });
-            let done = stream::iter(chunks).buffer_unordered(DEPTH);
-            done.try_collect::<()>().await
+            let read = stream::iter(chunks).buffer_unordered(DEPTH);
+            let checked = read.map_ok(|read| self.check(place, entry, bytes, read));
+            checked
+                .try_buffer_unordered(CHECKS)
+                .try_collect::<()>()
+                .await
         };
         self.admission
             .within(self.speaker(), "get a payload", bytes, get)

@@ -292,7 +292,13 @@ fn what_was_measured_is_shown_written_back_and_forgotten() {
     assert!(after.contains("      placeholder: false\n"), "{after}");
     // Lines without a hint are what they were, and none has gone.
     let plain = |text: &str| {
-        let hints = ["profile:", "runtime_ms:", "output_bytes:", "busy:", "placeholder:"];
+        let hints = [
+            "profile:",
+            "runtime_ms:",
+            "output_bytes:",
+            "busy:",
+            "placeholder:",
+        ];
         let lines = text.lines().filter_map(|line| {
             let line = line.split(", profile:").next().unwrap_or_default();
             let is_hint = hints.iter().any(|hint| line.contains(hint));

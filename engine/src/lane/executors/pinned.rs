@@ -98,9 +98,8 @@ impl Executor {
             self.pinned.beyond = None;
             return Ok(false);
         }
-        // It is to have its time from when it could know of it.
+        // It has its time from when it is woken.
         if self.unmap_unrung {
-            self.pinned.beyond = None;
             self.ring_for_memory();
         }
         // One that has read meanwhile has let go of something; what it keeps now may be what it was told of a moment ago.

@@ -1,7 +1,7 @@
 //! The tier `remote` in an S3-compatible object store.
 //!
 //! ```text
-//! PREFIX/faasflow/NAME/EPOCH/NUMBER    │ payload │ a CRC-32 for every 64 KiB of it │
+//! PREFIX/faasflow/NAME/EPOCH/NUMBER    │ payload │ a checksum for every 64 KiB of it │
 //! ```
 //!
 //! An object each; large ones are sent and read in parts, several at once. Nothing here expires by itself: what a worker

@@ -1,7 +1,7 @@
 //! The tier `remote` in Redis.
 //!
 //! ```text
-//! faasflow/NAME/EPOCH/NUMBER/0     │ up to 256 KiB of the payload │ a CRC-32 for every 64 KiB of it │
+//! faasflow/NAME/EPOCH/NUMBER/0     │ up to 256 KiB of the payload │ a checksum for every 64 KiB of it │
 //! faasflow/NAME/EPOCH/NUMBER/1     │ the next 256 KiB ...
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! connection whose server does not answer in time is given up, and the next operation makes a new one. (The client's own
 //! manager of connections keeps one that is silent.)
 
+mod eager;
 mod line;
 
 use super::super::admission::{Admission, Errands, Limits, Pass};
@@ -20,6 +21,7 @@ use super::super::error::{Again, Speaker};
 use super::super::{Body, Place, RedisUrl, Tier, TierError, TierKind, Used};
 use crate::segment::{Slice, TargetSlice};
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use eager::Wait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use line::{GoesOn, Line, Piece, late, unlink};
 use std::sync::Arc;
@@ -122,6 +124,15 @@ const fn pieces(bytes: u64) -> u64 {
     if pieces == 0 { 1 } else { pieces }
 }
 
+/// How the answer to one of so many pieces is awaited: the others of a payload are to be on their way by then.
+const fn wait_for(pieces: u64) -> Wait {
+    if pieces == 1 {
+        Wait::Looking
+    } else {
+        Wait::Asleep
+    }
+}
+
 /// What is to be read of one piece: bytes of the payload, in whole blocks.
 #[derive(Clone, Copy)]
 struct Window {
@@ -143,9 +154,6 @@ impl Redis {
             kind: TierKind::Remote,
             at: shown.clone(),
         };
-        let line = Line::new(&config.url, config.limits.patience);
-        let line =
-            line.map_err(|error| speaker.broken("connect", error, Again::Not, LOGIN_REMEDY))?;
         let life = super::life(&config.worker, config.epoch);
         let redis = Self {
             book: Book::new(
@@ -155,12 +163,17 @@ impl Redis {
                 config.bytes_max,
             ),
             admission: Admission::new(config.limits),
-            line: Arc::new(line),
+            line: Arc::new(Line::new(&config.url, config.limits.patience)),
             expiry_s: config.expiry.as_secs().max(1),
         };
         let ping = async {
             let answer = redis
-                .send(::redis::cmd("PING"), None, &Errands::default())
+                .send(
+                    ::redis::cmd("PING"),
+                    None,
+                    &Errands::default(),
+                    Wait::Asleep,
+                )
                 .await;
             answer
                 .map_err(|error| redis.error("connect", 0, error))
@@ -222,6 +235,7 @@ impl Redis {
         command: Cmd,
         pass: Option<Pass>,
         commands: &Errands,
+        wait: Wait,
     ) -> RedisResult<Value> {
         let mut connection = self.line.connection().await?;
         let (errand, own, deadline) = (
@@ -231,7 +245,7 @@ impl Redis {
         );
         let sent = GoesOn::new(async move {
             let _held = (pass, errand, own);
-            let answer = tokio::time::timeout(deadline, connection.send_packed_command(&command));
+            let answer = tokio::time::timeout(deadline, connection.send(&command, wait));
             answer.await.unwrap_or_else(|_| Err(late(deadline)))
         });
         sent.await?.extract_error()
@@ -246,9 +260,7 @@ impl Redis {
         );
         let sent = GoesOn::new(async move {
             let _held = (pass, errand);
-            let count = pipeline.len();
-            let answers = connection.send_packed_commands(&pipeline, 0, count);
-            let answers = tokio::time::timeout(deadline, answers);
+            let answers = tokio::time::timeout(deadline, connection.send_all(&pipeline));
             answers.await.unwrap_or_else(|_| Err(late(deadline)))
         });
         sent.await?.into_iter().map(Value::extract_error).collect()
@@ -261,6 +273,7 @@ impl Redis {
         piece: u64,
         content: Slice,
         commands: &Errands,
+        wait: Wait,
     ) -> Result<(), TierError> {
         let bytes = content.length();
         let pass = self.admission.pass(bytes).await;
@@ -276,7 +289,7 @@ impl Redis {
             })
             .arg("EX")
             .arg(self.expiry_s);
-        let answer = self.send(command, Some(pass), commands).await;
+        let answer = self.send(command, Some(pass), commands, wait).await;
         answer
             .map_err(|error| self.error("put a payload", bytes, error))
             .map(drop)
@@ -299,11 +312,12 @@ impl Redis {
         } = window;
         let (bytes, key) = (to - from, piece_key(key, piece));
         let pass = Some(self.admission.pass(bytes).await);
+        let wait = wait_for(pieces(place.bytes));
         let (mut content, sums) = if bytes == piece_bytes {
             let mut command = ::redis::cmd("GET");
             command.arg(key);
             let Some(mut content) = text(
-                self.send(command, pass, &Errands::default())
+                self.send(command, pass, &Errands::default(), wait)
                     .await
                     .map_err(failed)?,
             ) else {
@@ -445,10 +459,11 @@ impl Tier for Redis {
                 claim: Some(claim),
             };
             let (key, commands) = (&unfinished.key, &unfinished.commands);
+            let wait = wait_for(unfinished.pieces);
             let puts = (0..unfinished.pieces).map(|piece| {
                 let from = piece * PIECE_BYTES;
                 let content = payload.part(from, bytes.min(from + PIECE_BYTES));
-                self.put_piece(key, number, piece, content, commands)
+                self.put_piece(key, number, piece, content, commands, wait)
             });
             stream::iter(puts)
                 .buffer_unordered(DEPTH)

@@ -4,37 +4,42 @@ use super::super::super::RedisUrl;
 use super::super::super::book::lock;
 use super::super::super::error::Late;
 use super::BATCH;
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
+use super::eager::{Connection, Wait};
+use futures_util::future::select_ok;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, RedisResult, RedisWrite, ToRedisArgs,
+    AsyncConnectionConfig, RedisConnectionInfo, RedisError, RedisResult, RedisWrite, ToRedisArgs,
 };
 use std::io::Write;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 /// The connection, while there is one.
 pub(super) struct Line {
-    client: Client,
-    config: AsyncConnectionConfig,
-    current: Mutex<Option<MultiplexedConnection>>,
+    /// A host and a port.
+    address: (String, u16),
+    login: RedisConnectionInfo,
+    /// How long connecting may take.
+    patience: Duration,
+    current: Mutex<Option<Connection>>,
     connecting: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The client knows the password.
+        // The login has the password.
         f.write_str("Line")
     }
 }
 
 impl Line {
     /// To a server that is not asked yet.
-    pub(super) fn new(url: &RedisUrl, patience: Duration) -> RedisResult<Self> {
+    pub(super) fn new(url: &RedisUrl, patience: Duration) -> Self {
         let mut login = RedisConnectionInfo::default().set_db(i64::from(url.database));
         if let Some(user) = &url.user {
             login = login.set_username(user);
@@ -42,22 +47,16 @@ impl Line {
         if let Some(password) = &url.password {
             login = login.set_password(password);
         }
-        let info = ConnectionAddr::Tcp(url.host.clone(), url.port).into_connection_info()?;
-        let info = info
-            .set_redis_settings(login)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Self {
-            client: Client::open(info)?,
-            // Deadlines are those of operations.
-            config: AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(patience))
-                .set_response_timeout(None),
+        Self {
+            address: (url.host.clone(), url.port),
+            login,
+            patience,
             current: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(()),
-        })
+        }
     }
 
-    pub(super) async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn connection(&self) -> RedisResult<Connection> {
         if let Some(connection) = lock(&self.current).clone() {
             return Ok(connection);
         }
@@ -66,12 +65,26 @@ impl Line {
         if let Some(connection) = current {
             return Ok(connection);
         }
-        let made = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config);
-        let made = made.await?;
+        let made = timeout(self.patience, self.connect()).await;
+        let made = made.unwrap_or_else(|_| Err(late(self.patience)))?;
         *lock(&self.current) = Some(made.clone());
         Ok(made)
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        let (host, port) = &self.address;
+        let addresses = lookup_host((host.as_str(), *port)).await?;
+        let mut attempts = addresses.map(|address| Box::pin(TcpStream::connect(address)));
+        let first = attempts.next().ok_or_else(|| {
+            let nowhere = format!("{host} has no address");
+            std::io::Error::new(std::io::ErrorKind::NotFound, nowhere)
+        })?;
+        // At once: one that does not answer holds up no other.
+        let (stream, _) = select_ok(iter::once(first).chain(attempts)).await?;
+        stream.set_nodelay(true)?;
+        // Deadlines are those of operations.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        Connection::new(&self.login, stream, config).await
     }
 
     /// Whoever uses the connection still has it.
@@ -103,7 +116,7 @@ pub(super) async fn unlink(line: &Line, keys: &[String]) -> RedisResult<()> {
         let mut command = redis::cmd("UNLINK");
         command.arg(keys);
         connection
-            .send_packed_command(&command)
+            .send(&command, Wait::Asleep)
             .await?
             .extract_error()?;
     }
