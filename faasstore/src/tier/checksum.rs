@@ -8,10 +8,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// Bytes of a block; the last one of a payload may have fewer. A window is read in whole blocks, and each costs four bytes.
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
 
-/// From so many bytes on that an operation has, looking at each of them is worth a thread of its own: to wake one, and to be woken by
-/// it, takes as long as to look at half of these.
+/// If an operation has more bytes than these, looking at each of them is worth a thread of its own: to wake one, and to be woken by
+/// it, takes about as long as to look at all of these.
 #[cfg(feature = "spill")]
-const ASIDE_BYTES_MIN: u64 = (1 << 20) + 1;
+const HERE_BYTES_MAX: u64 = 1 << 20;
 
 /// Does what looks at bytes, of which it owns what it needs, for an operation on `bytes` of them: beside the calling thread if they are
 /// many, so that this one sees to its device meanwhile. It begins at once, and ends though nobody waits for it.
@@ -24,7 +24,7 @@ pub(crate) fn aside<T: Send + 'static>(
     look: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = std::io::Result<T>> {
     use futures_util::future::Either;
-    if bytes < ASIDE_BYTES_MIN {
+    if bytes <= HERE_BYTES_MAX {
         return Either::Left(std::future::ready(Ok(look())));
     }
     let task = tokio::task::spawn_blocking(look);

@@ -1,8 +1,8 @@
 //! Commands whose answer is looked for until it has come.
 //!
-//! To sleep until a server next door answers, and to be woken, takes about as long as it takes to answer. So whoever sends a command,
-//! when all others that could have sent theirs and there are none, does what the connection's task would do, and looks for the answer for a
-//! short time. If none has come by then, that task goes on as ever. Where answers take longer, it is tried again now and then only.
+//! To sleep until a server next door answers, and to be woken, takes about as long as it takes to answer. So whoever has sent a command
+//! lets others send theirs, and if nobody has, does what the connection's task would do, and looks for the answer for a short time. If
+//! none has come by then, that task goes on as ever. Where answers take longer, it is tried again now and then only.
 
 use super::super::super::book::lock;
 use redis::aio::MultiplexedConnection;
@@ -21,12 +21,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, unconstrained};
 
-/// How long an answer is looked for: some two of what a server next door takes for 64 KiB.
+/// How long an answer is looked for: longer than a server next door takes for 64 KiB.
 const LOOKS: Duration = Duration::from_micros(100);
 /// So many commands are not looked for after one whose answer did not come in that time, and four times as many after the next one, up
 /// to the most: then it costs each less than half a microsecond.
 const RESTS_MIN: u32 = 4;
 const RESTS_MAX: u32 = 256;
+/// As many as no connection sends.
+const NEVER: u32 = u32::MAX;
 
 /// Pauses of the processor between two looks: half a microsecond or less.
 const PAUSES: u32 = 8;
@@ -142,13 +144,13 @@ impl Drop for UnderWay<'_> {
 impl Driver {
     fn new(work: impl Future<Output = ()> + Send + 'static, looks: Arc<AtomicBool>) -> Self {
         // On a machine of one CPU nobody answers while somebody looks.
-        let alone = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+        let one_cpu = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
         Self {
             work: Mutex::new(Some(Box::pin(work))),
             waker: OnceLock::new(),
             looks,
             under_way: AtomicU32::new(0),
-            rests: AtomicU32::new(if alone { u32::MAX } else { 0 }),
+            rests: AtomicU32::new(if one_cpu { NEVER } else { 0 }),
             rests_before: AtomicU32::new(0),
         }
     }
@@ -250,7 +252,7 @@ impl Driver {
     /// Whether this command is not to be looked for.
     fn rests(&self) -> bool {
         let rests = self.rests.load(Ordering::Relaxed);
-        if rests != 0 && rests != u32::MAX {
+        if rests != 0 && rests != NEVER {
             self.rests.store(rests - 1, Ordering::Relaxed);
         }
         rests != 0
