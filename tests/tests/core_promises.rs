@@ -512,20 +512,38 @@ fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
 }
 
 #[test]
-fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
+fn a_door_is_closed_to_clients_until_a_participant_that_was_not_connected_is_heard_again() {
     let mut core = second_of_two();
+    let taken_and_refused = |core: &mut Core| {
+        core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
+        (core.in_flight(), core.counters().invocations_refused)
+    };
     disconnects(&mut core, 1, "the connection broke");
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
-    assert_eq!(
-        (core.in_flight(), core.counters().invocations_refused),
-        (0, 1)
-    );
+    assert_eq!(taken_and_refused(&mut core), (0, 1));
+    core.door_heard(&worker_name(1), 0);
+    assert_eq!(taken_and_refused(&mut core), (0, 2), "by no connection");
     connects(&mut core, 1, 1, 0);
-    core.invoke(0, ClientId(1), 2, "flow", Vec::new(), Wanted::NOTHING);
     assert_eq!(
-        (core.in_flight(), core.counters().invocations_refused),
-        (1, 1)
+        taken_and_refused(&mut core),
+        (0, 3),
+        "it may not be able to answer"
     );
+    core.door_heard(&worker_name(1), 0);
+    assert_eq!(taken_and_refused(&mut core), (1, 3));
+}
+
+#[test]
+fn those_who_prepared_a_deployment_are_heard_when_its_door_opens() {
+    let mut core = second_of_two();
+    for worker in 1..3 {
+        disconnects(&mut core, worker, "the connection broke");
+        connects(&mut core, worker, 1, 0);
+    }
+    let flow = workflow(vec![node(&[]), node(&[])], vec![1]);
+    deploy(&mut core, plan_of(&flow, 2, &[0, 1], SECOND));
+    core.activate(0, SECOND);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
+    assert_eq!(core.in_flight(), 1);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! A connection carries messages one way, and its two ends learn at different times that it is gone. What was sent
 //! meanwhile may be lost. So whatever depends on a peer's lane fails when a connection in either direction goes; and
-//! until the peer connects anew nothing begins that needs its word. One thing is spared: an invocation of which others
+//! until the peer has connected anew, and said something, nothing begins that needs its word: it may be that its lane has
+//! not been given the connection yet by which it is to answer. One thing is spared: an invocation of which others
 //! have told before its entry worker has. Its beginning may be on its way by a connection that this lane has not been
 //! given yet; it is given up after a grace period without one. That is remembered: should the beginning come after all,
 //! what others had told of it is lost, and so it fails at once.
@@ -41,7 +42,16 @@ struct Door {
     epoch: u32,
     /// One more than the highest sequence number that was begun, or that was decided before the connection was made.
     begun_next: u64,
-    open: bool,
+    standing: Standing,
+}
+
+/// How it stands with the connection from a lane of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Closed,
+    /// It has connected anew. Nothing has come by that connection yet, so that its lane may not know of it.
+    Unheard,
+    Open,
 }
 
 /// Doors of which invocations were given up, at most.
@@ -61,7 +71,8 @@ struct GivenUp {
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     by_lane: FxHashMap<LaneKey, Door>,
-    closed: usize,
+    /// Those that are not [`Standing::Open`].
+    shut: usize,
     /// Lanes of peers that this lane cannot send to at the moment, though it could before.
     unreachable: FxHashSet<LaneKey>,
     /// By the hash of a worker's name, the latest life of it that this lane knows of, by a connection in either direction.
@@ -133,7 +144,9 @@ impl Doors {
     /// Whether the connection stands by which the word of an invocation would come.
     fn stands(&self, id: InvocationId) -> bool {
         let door = self.by_lane.get(&entry_lane(id));
-        door.is_some_and(|door| door.open && door.epoch == epoch_of(id.door()))
+        door.is_some_and(|door| {
+            door.standing != Standing::Closed && door.epoch == epoch_of(id.door())
+        })
     }
 
     /// As [`crate::wire::Load::begun_next`] tells that lane.
@@ -154,8 +167,16 @@ impl Doors {
         self.by_lane.get(&lane).map(|door| door.epoch)
     }
 
-    fn is_closed(&self, lane: LaneKey) -> bool {
-        self.by_lane.get(&lane).is_some_and(|door| !door.open)
+    fn standing(&self, lane: LaneKey) -> Option<Standing> {
+        self.by_lane.get(&lane).map(|door| door.standing)
+    }
+
+    fn set(&mut self, lane: LaneKey, standing: Standing) {
+        if let Some(door) = self.by_lane.get_mut(&lane) {
+            let before = std::mem::replace(&mut door.standing, standing);
+            self.shut += usize::from(standing != Standing::Open);
+            self.shut -= usize::from(before != Standing::Open);
+        }
     }
 
     fn open(&mut self, door: u64, next_sequence: u64) {
@@ -165,16 +186,16 @@ impl Doors {
             return;
         }
         known.begun_next = known.begun_next.max(next_sequence);
-        let next_sequence = known.begun_next;
-        let was_open = std::mem::replace(&mut known.open, true);
-        self.closed -= usize::from(!was_open);
+        let (next_sequence, standing) = (known.begun_next, known.standing);
+        if standing == Standing::Closed {
+            self.set(lane_of(door), Standing::Unheard);
+        }
         self.forget_decided(door, next_sequence);
     }
 
-    fn close(&mut self, lane: LaneKey) {
-        if let Some(door) = self.by_lane.get_mut(&lane) {
-            self.closed += usize::from(door.open);
-            door.open = false;
+    fn hear(&mut self, lane: LaneKey) {
+        if self.standing(lane) == Some(Standing::Unheard) {
+            self.set(lane, Standing::Open);
         }
     }
 
@@ -185,7 +206,7 @@ impl Doors {
         let known = self.by_lane.entry(lane_of(door)).or_insert(Door {
             epoch,
             begun_next: 0,
-            open: true,
+            standing: Standing::Open,
         });
         if known.epoch < epoch {
             (known.epoch, known.begun_next) = (epoch, 0);
@@ -202,7 +223,8 @@ impl Core {
     }
 
     /// A lane of a peer has connected. What it took before `next_sequence` is decided, as is all of its earlier lives.
-    /// Should it have been connected before, [`Core::door_closed`] comes first.
+    /// Should it have been connected before, [`Core::door_closed`] comes first, and [`Core::door_heard`] is to come before
+    /// anything begins that needs its word.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         self.doors.open(door, next_sequence);
         self.note_life(lane_of(door).0, epoch_of(door));
@@ -213,6 +235,23 @@ impl Core {
             if of_it && waits && !self.doors.expects(invocation.id) {
                 self.give_up(place);
             }
+        }
+    }
+
+    /// Something has come by the connection from a lane of a peer, so that this lane's words can be answered there.
+    pub fn door_heard(&mut self, worker: &str, lane: u8) {
+        self.doors.hear((worker_hash(worker), lane));
+    }
+
+    /// All that take part in a deployment have prepared it, and so made their connections, before its door opens anywhere:
+    /// their lanes have been given them.
+    pub(super) fn doors_heard_of(&mut self, program: &Program) {
+        if self.doors.shut == 0 {
+            return;
+        }
+        for other in &program.others {
+            let peer = &program.plan.workers[usize::from(*other)];
+            (0..peer.lanes).for_each(|lane| self.doors.hear((worker_hash(&peer.name), lane)));
         }
     }
 
@@ -235,7 +274,7 @@ impl Core {
     /// begin invocations of that again, through a new connection, it owes its word again.
     pub fn door_closed(&mut self, worker: &str, lane: u8) {
         let key = (worker_hash(worker), lane);
-        self.doors.close(key);
+        self.doors.set(key, Standing::Closed);
         for index in 0..self.deployments.len() as u32 {
             self.mark_drained(index, key);
         }
@@ -295,7 +334,7 @@ impl Core {
     }
 
     /// A participant that cannot be told of an invocation now, or whose word of it would be lost: a connection to it, or from
-    /// it, is gone.
+    /// it, is gone, or has been made anew and is not heard of yet.
     pub(super) fn cut_off<'a>(&self, program: &'a Program, id: InvocationId) -> Option<&'a str> {
         if !self.doors.unreachable.is_empty() {
             let mut lanes = others(program, id);
@@ -304,7 +343,7 @@ impl Core {
                 return Some(name);
             }
         }
-        self.unconnected(program, id)
+        self.shut(program, id, |standing| standing != Standing::Open)
     }
 
     /// A participant that has no connection to this lane, though it had one: what it has to tell of an invocation would
@@ -314,12 +353,21 @@ impl Core {
         program: &'a Program,
         id: InvocationId,
     ) -> Option<&'a str> {
-        if self.doors.closed == 0 {
+        self.shut(program, id, |standing| standing == Standing::Closed)
+    }
+
+    fn shut<'a>(
+        &self,
+        program: &'a Program,
+        id: InvocationId,
+        is_shut: impl Fn(Standing) -> bool,
+    ) -> Option<&'a str> {
+        if self.doors.shut == 0 {
             return None;
         }
-        others(program, id)
-            .find(|(_, other)| *other != entry_lane(id) && self.doors.is_closed(*other))
-            .map(|(name, _)| name)
+        let mut lanes = others(program, id).filter(|(_, other)| *other != entry_lane(id));
+        let shut = lanes.find(|(_, other)| self.doors.standing(*other).is_some_and(&is_shut));
+        shut.map(|(name, _)| name)
     }
 
     /// Others have told of an invocation before its entry worker has: unless the connection stands by which that word

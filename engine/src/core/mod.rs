@@ -552,6 +552,8 @@ impl Core {
         };
         for index in &placements {
             self.deployment_mut(*index).state = DeploymentState::Active;
+            let program = Rc::clone(self.program(*index));
+            self.doors_heard_of(&program);
         }
         let plan = &self.program(first).plan;
         let (name, turn) = (plan.workflow.clone(), self.first_turn(plan));

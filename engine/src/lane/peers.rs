@@ -300,6 +300,11 @@ impl Peers {
                 self.freed |=
                     self.shortage.is_any() && inbound.iter_mut().any(Inbound::has_payloads);
                 let party = connection.party.clone();
+                if let (Party::In { worker, lane }, false) =
+                    (&party, std::mem::replace(&mut connection.heard, true))
+                {
+                    parts.core.door_heard(worker, *lane);
+                }
                 inbound
                     .drain(..)
                     .for_each(|message| self.on_message(id, &party, message, parts));

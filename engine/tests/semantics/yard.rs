@@ -221,6 +221,7 @@ impl Yard {
         let next_sequence = self.cores[worker].next_sequence();
         let core = &mut self.cores[other];
         core.door_opened(door(worker, epoch), next_sequence);
+        core.door_heard(&worker_name(worker), 0);
         core.link_opened(&worker_name(worker), 0, epoch);
         self.act(other);
     }

@@ -190,11 +190,18 @@ impl Cluster {
         self.links[link].told_closed = false;
         let (from, to) = (self.links[link].from, self.links[link].to);
         let door = self.lanes[from].id(0).door();
-        let Lane { worker, epoch, .. } = self.lanes[from];
-        self.lanes[to].known.connected(worker, epoch);
-        self.lanes[to]
-            .core
-            .door_opened(door, greeting.next_sequence);
+        let name = self.worker_name(from);
+        let Lane {
+            worker,
+            epoch,
+            number,
+            ..
+        } = self.lanes[from];
+        let receiver = &mut self.lanes[to];
+        receiver.known.connected(worker, epoch);
+        receiver.core.door_opened(door, greeting.next_sequence);
+        // The sender has had its end since it connected.
+        receiver.core.door_heard(&name, number);
         self.act(to);
     }
 

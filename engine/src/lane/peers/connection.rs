@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) epoch: u32,
     /// Of one from a peer.
     pub(super) number: Option<LinkNumber>,
+    /// Whether anything was said by it.
+    pub(super) heard: bool,
     /// What the peer and this lane share beside it.
     pub(super) share: Option<ShareId>,
     pub(super) closing: bool,

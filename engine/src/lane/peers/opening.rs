@@ -54,7 +54,7 @@ impl Peers {
         self.is_of_life(id, epoch);
         self.lend_on(id, share, parts);
         parts.core.link_opened(&worker, lane, epoch);
-        // So that the peer knows from the beginning how often it is to hear of this lane.
+        // So that the peer knows from the beginning how often it is to hear of this lane, and that it can be answered from here.
         self.say_heartbeat(id, parts.core);
         None
     }
@@ -190,6 +190,7 @@ impl Peers {
             place: None,
             epoch: 0,
             number: None,
+            heard: false,
             share: None,
         };
         connection.receive(parts.driver);

@@ -275,6 +275,35 @@ fn what_leads_to_an_earlier_life_is_lost_when_a_later_one_connects() {
 }
 
 #[test]
+fn a_peer_that_has_connected_anew_is_told_of_nothing_until_it_has_said_something() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, _theirs, _bulk) = sockets();
+    lane.link_out(1, ours, None);
+    let (_earlier, _) = lane.link_in(1);
+    let taken = |lane: &mut Lane| {
+        let before = lane.core.in_flight();
+        lane.invoke_with([1, 1]);
+        lane.core.in_flight() > before
+    };
+    assert!(taken(&mut lane), "it has prepared the deployment");
+    // The first of its new connections is lost before anything is said by it.
+    for speaks in [false, true] {
+        let id = lane.peers.incoming[&(worker_hash("b"), 0)];
+        lane.with(|peers, parts| peers.lose(id, "a test ends it", parts));
+        let (mut peer, _) = lane.link_in(1);
+        lane.act();
+        assert!(!taken(&mut lane), "its lane may not be able to answer yet");
+        if speaks {
+            let mut heartbeat = Vec::new();
+            wire::encode(&silence::said(1), &mut heartbeat);
+            peer.write_all(&heartbeat).unwrap();
+            lane.act();
+            assert!(taken(&mut lane));
+        }
+    }
+}
+
+#[test]
 fn a_link_that_cannot_be_taken_over_is_to_be_made_again() {
     let mut lane = Lane::new(LinkLimits::default());
     let file = || OwnedFd::from(tempfile::tempfile().unwrap());

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn said(interval_ms: u32) -> wire::Heartbeat {
+pub(super) fn said(interval_ms: u32) -> wire::Heartbeat {
     wire::Heartbeat {
         interval_ms,
         loads: Vec::new(),
