@@ -50,6 +50,17 @@ pub struct StartedExecutor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
+/// A lane of a peer, in one of its lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Door {
+    /// The peer's name.
+    pub worker: String,
+    /// Its restart epoch, as it has proved.
+    pub epoch: u32,
+    /// Its lane.
+    pub lane: u8,
+}
+
 /// The two connections of a link.
 #[derive(Debug)]
 pub struct LinkSockets {
@@ -90,12 +101,8 @@ pub enum LaneCommand {
     },
     /// Connections that this worker made, for sending to one lane of a peer.
     LinkOut {
-        /// The peer's name.
-        worker: String,
-        /// Its restart epoch, as it has proved.
-        epoch: u32,
-        /// Its lane.
-        to_lane: u8,
+        /// To whom.
+        door: Door,
         /// Which connection it is: [`LaneReport::LinkLost`] repeats it.
         number: LinkNumber,
         /// Greeted.
@@ -105,12 +112,8 @@ pub enum LaneCommand {
     },
     /// Connections that a peer's lane made, for sending to this lane.
     LinkIn {
-        /// The peer's name.
-        worker: String,
-        /// Its restart epoch.
-        epoch: u32,
-        /// Its lane.
-        from_lane: u8,
+        /// From whom.
+        door: Door,
         /// As in `wire::Role::Peer`.
         next_sequence: u64,
         /// Which connection it is, among all that have come.
@@ -121,12 +124,8 @@ pub enum LaneCommand {
     /// By what a peer on this host lends memory to this lane, beside a connection that it has made. It is given before the
     /// peer knows that it may lend.
     ShareIn {
-        /// The peer's name.
-        worker: String,
-        /// Its restart epoch.
-        epoch: u32,
-        /// Its lane.
-        from_lane: u8,
+        /// From whom.
+        door: Door,
         /// As in [`LaneCommand::LinkIn`].
         number: LinkNumber,
         /// Greeted.

@@ -5,7 +5,7 @@
 
 use super::command::{LaneCommand, StartedExecutor};
 use super::executors::Terms;
-use super::{Lane, monotonic_ns, peers};
+use super::{Lane, monotonic_ns};
 use crate::plan::Plan;
 use crate::status::WorkflowCounters;
 use std::sync::Arc;
@@ -38,18 +38,11 @@ impl Lane {
                     .executor_refused(self.now_ns, deployment, executable, &reason);
             }
             LaneCommand::LinkOut {
-                worker,
-                epoch,
-                to_lane,
+                door,
                 number,
                 sockets,
                 share,
             } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: to_lane,
-                };
                 let (peers, mut parts) = self.peers();
                 let lost = peers.link_out(door, number, sockets, share, &mut parts);
                 if let Some(report) = lost {
@@ -57,33 +50,19 @@ impl Lane {
                 }
             }
             LaneCommand::LinkIn {
-                worker,
-                epoch,
-                from_lane,
+                door,
                 next_sequence,
                 number,
                 sockets,
             } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: from_lane,
-                };
                 let (peers, mut parts) = self.peers();
                 peers.link_in(door, next_sequence, number, sockets, &mut parts);
             }
             LaneCommand::ShareIn {
-                worker,
-                epoch,
-                from_lane,
+                door,
                 number,
                 socket,
             } => {
-                let door = peers::Door {
-                    worker,
-                    epoch,
-                    lane: from_lane,
-                };
                 let (peers, mut parts) = self.peers();
                 peers.share_in(&door, number, socket, &mut parts);
             }

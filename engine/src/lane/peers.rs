@@ -17,7 +17,7 @@ mod waiting;
 
 pub(crate) use sharing::share_of;
 
-use super::command::{LaneReport, LinkNumber};
+use super::command::{Door, LaneReport, LinkNumber};
 use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
 use super::link::{Inbound, LinkCounters, LinkError, LinkLimits, Room, Shortage, Stream};
@@ -34,14 +34,6 @@ use messages::AtDoor;
 use rustc_hash::FxHashMap;
 use sharing::{Borrowing, Shares};
 use silence::NEVER_NS;
-
-/// A lane of a peer, in one of its lives.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Door {
-    pub(crate) worker: String,
-    pub(crate) epoch: u32,
-    pub(crate) lane: u8,
-}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Party {

@@ -5,7 +5,7 @@
 //! they do when the last deployment that needs them goes. A deployment that is prepared but
 //! not activated in time is dropped, since its master may be gone.
 
-use crate::lane::command::{LaneCommand, LaneReport, StartedExecutor};
+use crate::lane::command::{Door, LaneCommand, LaneReport, StartedExecutor};
 use crate::plan::{DeploymentId, Plan};
 use crate::plan_check::PlanError;
 use crate::status::DeploymentState;
@@ -179,9 +179,11 @@ impl Control {
         let unshared = share.as_ref().err().map(ToString::to_string);
         let number = self.links.borrow_mut().made(key, unshared);
         let command = LaneCommand::LinkOut {
-            worker: key.worker.clone(),
-            epoch,
-            to_lane: key.to_lane,
+            door: Door {
+                worker: key.worker.clone(),
+                epoch,
+                lane: key.to_lane,
+            },
             number,
             sockets,
             share: share.ok(),

@@ -6,7 +6,7 @@
 //! fails here leaves a link as it is, with the reason in `status`.
 
 use crate::greeting::HostProofs;
-use crate::lane::command::{LaneCommand, LendingEnd, LinkNumber};
+use crate::lane::command::{Door, LaneCommand, LendingEnd, LinkNumber};
 use crate::wire::HostToken;
 use crate::worker::control::Control;
 use faasstore::socket::{Received, Socket, SocketError, SocketMessage};
@@ -402,9 +402,11 @@ impl Control {
         let socket = greeting.socket;
         let ours = Socket::from_fd(socket.as_fd().try_clone_to_owned().ok()?).ok()?;
         let command = LaneCommand::ShareIn {
-            worker,
-            epoch,
-            from_lane,
+            door: Door {
+                worker,
+                epoch,
+                lane: from_lane,
+            },
             number,
             socket,
         };
