@@ -78,13 +78,14 @@ mod tests {
             folders.add(&folder);
             thread::scope(|scope| {
                 let writes = scope.spawn(|| {
-                    let mut number = 0;
-                    while fs::write(folder.join(number.to_string()), "state").is_ok() {
-                        number += 1;
-                    }
-                    number
+                    // More slowly than a folder is emptied, as workers do that start; and not for ever.
+                    let write = |number: &u32| {
+                        thread::sleep(Duration::from_micros(50));
+                        fs::write(folder.join(number.to_string()), "state").is_ok()
+                    };
+                    (0..20_000).take_while(write).count()
                 });
-                while !folder.join("100").exists() {
+                while !folder.join("100").exists() && !writes.is_finished() {
                     thread::yield_now();
                 }
                 folders.remove();

@@ -177,9 +177,13 @@ impl Core {
     ) {
         self.count_reads();
         let running = self.executor_mut(id).and_then(|executor| executor.running);
-        let Some(running) = running.filter(|running| running.attempt == 1) else {
+        let Some(running) = running else {
             return;
         };
+        if running.attempt > 1 {
+            // It may be passed on: then it was not brought back for who reads it there.
+            return self.leases.was_read(given);
+        }
         let deployment = self.invocations[running.place as usize].deployment;
         let program = Rc::clone(self.program(deployment));
         let input = usize::from(name.input);

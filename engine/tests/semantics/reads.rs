@@ -288,3 +288,53 @@ fn an_item_counts_as_it_is_given_and_as_copied_if_it_was() {
     rig.end_all();
     rig.nothing_is_left();
 }
+
+#[test]
+fn what_a_later_attempt_was_brought_and_passes_on_was_not_brought_back_for_the_next() {
+    let mut flow = over_list();
+    let region = flow.region(Source::Input(0), |_| ());
+    let made = flow.function("make", |node| {
+        node.region = Some(region);
+        node.inputs = vec![input("item", Source::Item { up: 0 })];
+    });
+    let all = flow.function("all", |node| {
+        node.inputs = vec![InputPlan::new("all", Kind::List, out(made))];
+        node.retriers = vec![Retry {
+            attempts: 2,
+            ..Retry::default()
+        }];
+    });
+    flow.function("next", |node| {
+        node.inputs = vec![input("one", out(all))];
+    });
+    let mut rig = Rig::short_of_memory(&flow, rules(30));
+    rig.invoke(&[("list", &["0", "1", "2", "3", "4", "5", "6", "7"])]);
+    while !rig.runs("all") {
+        rig.carried(true);
+        rig.come_back(None);
+        if rig.runs("make") {
+            rig.end("make");
+        }
+    }
+    for attempt in 0..2 {
+        if attempt > 0 {
+            rig.fail("all", ErrorClass::Error, "it is tried again");
+        }
+        rig.want("all", (Some(0), Use::Kept), &[]).unwrap();
+        while rig.given.is_empty() {
+            rig.carried(true);
+            assert!(rig.copied() > 0, "it was away");
+        }
+        rig.given.clear();
+    }
+    rig.pass_item_on("all", 0).unwrap();
+    rig.end("next");
+    let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let counted = rig.edges();
+    let asked_for = counted[&edge("make.out", "all")];
+    assert_eq!((asked_for.all().payloads, asked_for.spill.payloads), (1, 1));
+    let next = came(("all.out", "next"), Way::Shared, &[1]);
+    assert_eq!(counted[&next.0], next.1);
+    rig.end_all();
+    rig.nothing_is_left();
+}

@@ -17,6 +17,12 @@ impl Judge<'_> {
     pub(super) fn region(&mut self, region: u16) -> Result<(), Breach> {
         let workflow = self.workflow;
         let nodes: Vec<NodeId> = workflow.nodes_within(region).collect();
+        if self.here().never_begun.contains(&region) {
+            // That was known before the first item of the region around it.
+            self.note_region(region, false);
+            self.all_end(&nodes, &End::Skipped, self.here().since);
+            return Ok(());
+        }
         let waited_for = workflow.waited_for_by(region);
         let open = |node: &NodeId| matches!(self.ended(*node).end, End::Open | End::Fatal);
         if waited_for.iter().any(open) {
@@ -33,9 +39,8 @@ impl Judge<'_> {
                 return Err(Breach(format!("region {region} runs over what is no list")));
             }
             Found::Absent | Found::Open => {
-                let begins = !self.here().never_begun.contains(&region);
                 self.note_region(region, false);
-                self.counts.skipped += u64::from(begins);
+                self.counts.skipped += 1;
                 self.all_end(&nodes, &End::Skipped, since);
                 return Ok(());
             }
