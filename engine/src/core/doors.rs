@@ -243,8 +243,8 @@ impl Core {
         self.doors.hear((worker_hash(worker), lane));
     }
 
-    /// All that take part in a deployment have prepared it, and so made their connections, before its door opens anywhere:
-    /// their lanes have been given them.
+    /// All that take part in a deployment have prepared it, and so made their connections, before its door opens anywhere: their
+    /// lanes have been given them. (Should one have been lost since, and be made anew just now, an invocation may still be lost.)
     pub(super) fn doors_heard_of(&mut self, program: &Program) {
         if self.doors.shut == 0 {
             return;

@@ -242,7 +242,7 @@ const fn is_little(ranges: usize, bytes: u64) -> bool {
 }
 
 /// What there was no room for was one of ranges that have so many bytes together.
-fn of_all(error: ArenaError, all_bytes: u64) -> ArenaError {
+pub(super) fn of_all(error: ArenaError, all_bytes: u64) -> ArenaError {
     match error {
         ArenaError::Full {
             held, leased, max, ..

@@ -187,7 +187,7 @@ struct Lane {
     trim_ns: Option<u64>,
     emptied_before: u64,
     carriage: Carriage,
-    /// Activations that wait for room in the lane's arena.
+    /// What waits for room in the lane's arena.
     short: Shorts,
     /// When to look again at executors that may keep too much memory of segments that have gone.
     pins_due_ns: Option<u64>,

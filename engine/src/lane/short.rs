@@ -1,12 +1,18 @@
-//! Activations for which the lane's own arena has no room at the moment: for the tables of their lists as they begin, or for copies of
-//! what they have returned.
+//! For what the lane's own arena has no room at the moment: activations, for the tables of their lists as they begin, or for copies of
+//! what they have returned; and values that the lane has computed.
 //!
-//! It owns their order. Each is tried again once in a while, after what is to come back and ahead of what peers send, of each workflow
-//! the first one first; what the same workflow reads later makes room meanwhile, if a tier takes it. One that has waited for
-//! [`ROOM_PATIENCE`] fails, and one at a time does: what it held is for the next.
+//! It owns their order. Each is tried again once in a while, after what is to come back and ahead of what peers send, of each workflow's
+//! activations the first one first; what the same workflow reads later makes room meanwhile, if a tier takes it. One that has
+//! waited for [`ROOM_PATIENCE`] fails, and one at a time does: what it held is for the next.
 //!
-//! For the core such an activation runs: it holds its inputs, and can be told to stop, or exceed its timeout.
+//! What waits may wait for what comes of values. So they are behind nobody, and nobody is behind them, nor behind them what peers send.
+//! They hold nothing of the arena, and all that have waited for too long fail together; what they take of the lane's own memory
+//! is [`VALUES_BYTES_MAX`] at most, beyond which they fail at once.
+//!
+//! For the core such an activation runs: it holds its inputs, and can be told to stop, or exceed its timeout; and the lane still
+//! computes such values.
 
+use super::evaluate::Unanswered;
 use super::executors::StartError;
 use super::store::ROOM_PATIENCE;
 use super::{Lane, executors, monotonic_ns};
@@ -16,23 +22,35 @@ use crate::plan::ErrorClass;
 use faasstore::arena::ArenaError;
 use std::collections::VecDeque;
 
+/// What values that wait take of the lane's own memory, at most.
+const VALUES_BYTES_MAX: usize = 16 << 20;
+/// What each counts for there, at least.
+const VALUES_BYTES_MIN: usize = 4 << 10;
 /// How long one is not tried again while nothing says that there is more room.
 const TRY_AGAIN_NS: u64 = 100_000_000;
 
 /// What waits.
 #[derive(Debug)]
 pub(super) struct Short {
-    executor: ExecutorId,
-    /// Which life in that place: activations are numbered anew in each.
-    serial: u32,
-    activation: u32,
+    who: Who,
     account: Account,
     /// What was asked for.
     bytes: u64,
     since_ns: u64,
     /// How much of the lane's arena was in use when there was no room: with no less in use it is tried again once in a while only.
     seen: Option<Use>,
-    what: What,
+}
+
+#[derive(Debug)]
+enum Who {
+    Activation {
+        executor: ExecutorId,
+        /// Which life in that place: activations are numbered anew in each.
+        serial: u32,
+        number: u32,
+        what: What,
+    },
+    Values(Unanswered),
 }
 
 /// Bytes of the lane's arena in ranges, and in segments, and when.
@@ -52,6 +70,14 @@ impl Use {
     }
 }
 
+impl Who {
+    /// Whether it waits behind others of its workflow, and others behind it.
+    const fn has_an_order(&self) -> bool {
+        matches!(self, Self::Activation { .. })
+    }
+}
+
+/// For what an activation needs room.
 #[derive(Clone, Copy, Debug)]
 enum What {
     /// It has not begun.
@@ -127,20 +153,47 @@ impl Lane {
         let (Some(serial), Some(account)) = (serial, self.account_at(executor)) else {
             return false;
         };
-        self.short.push_back(Short {
+        let who = Who::Activation {
             executor,
             serial,
-            activation,
+            number: activation,
+            what,
+        };
+        self.wait_as(who, account, bytes);
+        true
+    }
+
+    /// What was computed finds no room.
+    #[cold]
+    pub(super) fn values_short(&mut self, unanswered: Unanswered, error: &ArenaError) {
+        let counted = |values: &Unanswered| values.kept_bytes().max(VALUES_BYTES_MIN);
+        let kept = self.short.iter().map(|short| match &short.who {
+            Who::Values(values) => counted(values),
+            Who::Activation { .. } => 0,
+        });
+        let fits = kept.sum::<usize>() + counted(&unanswered) <= VALUES_BYTES_MAX;
+        let account = self.core.account_of(unanswered.deployment);
+        match may_come(error).zip(account).filter(|_| fits) {
+            Some((bytes, account)) => self.wait_as(Who::Values(unanswered), account, bytes),
+            None => self.answer_without_room(&unanswered, error),
+        }
+    }
+
+    fn wait_as(&mut self, who: Who, account: Account, bytes: u64) {
+        // Room for what is computed is made when all is tried again, if others wait already: that may be many.
+        let makes_room = who.has_an_order() || self.short.is_empty();
+        self.short.push_back(Short {
+            who,
             account,
             bytes,
             since_ns: monotonic_ns(),
             seen: None,
-            what,
         });
         self.setup.counters.room_waits.add(1);
-        self.make_room_for_coming();
+        if makes_room {
+            self.make_room_for_coming();
+        }
         self.carriage.try_soon();
-        true
     }
 
     /// A copy is to be made behind others of its workflow that wait.
@@ -152,9 +205,28 @@ impl Lane {
     pub(super) fn is_short_for(&self, id: ExecutorId) -> bool {
         !self.short.is_empty() && {
             let account = self.account_at(id);
-            self.short
-                .iter()
-                .any(|short| Some(short.account) == account)
+            let mut short = self.short.iter();
+            short.any(|short| short.who.has_an_order() && Some(short.account) == account)
+        }
+    }
+
+    /// Whether who waits is told to stop; none if it is over.
+    fn is_told(&self, who: &Who) -> Option<bool> {
+        match who {
+            Who::Activation {
+                executor: id,
+                serial,
+                number,
+                ..
+            } => {
+                let executor = self.executors[id.0 as usize].as_ref()?;
+                let runs = self.core.running(*id) == Some(*number);
+                (executor.serial == *serial && runs).then(|| executor.is_told())
+            }
+            Who::Values(unanswered) => {
+                let goes_on = self.core.invocation_of(unanswered.ticket).is_some();
+                goes_on.then_some(false)
+            }
         }
     }
 
@@ -163,71 +235,104 @@ impl Lane {
         self.core.account_of(executor.deployment())
     }
 
-    /// What each workflow wants of those that wait.
-    pub(super) fn wanted_by_short(&self) -> impl Iterator<Item = (Account, u64)> + '_ {
-        self.short.iter().map(|short| (short.account, short.bytes))
+    /// What each workflow wants of those that wait, and whether what peers send stands back for that.
+    pub(super) fn wanted_by_short(&self) -> impl Iterator<Item = (Account, u64, bool)> + '_ {
+        let short = self.short.iter();
+        short.map(|short| (short.account, short.bytes, short.who.has_an_order()))
     }
 
-    fn arena_use(&self) -> Use {
+    fn arena_use(&self, at_ns: u64) -> Use {
         Use {
             leased: self.arena.bytes_leased(),
             held: self.arena.bytes_held(),
-            at_ns: monotonic_ns(),
+            at_ns,
         }
     }
 
     /// Tries again those that wait, but for workflows of which something is to come back first.
     pub(super) fn relieve_short(&mut self, coming: &[Account]) {
+        let now_ns = monotonic_ns();
         let mut behind: Vec<Account> = Vec::new();
+        // Whose values have found no room in this round, and how much that was.
+        let mut full: Vec<(Account, u64)> = Vec::new();
         let mut failed = false;
-        for mut short in std::mem::take(&mut self.short) {
-            let id = short.executor;
-            let executor = self.executors[id.0 as usize].as_ref();
-            let executor = executor.filter(|executor| executor.serial == short.serial);
-            let Some(executor) =
-                executor.filter(|_| self.core.running(id) == Some(short.activation))
-            else {
-                // It is over, by its executor's end.
+        for short in std::mem::take(&mut self.short) {
+            let Some(told) = self.is_told(&short.who) else {
+                // It is over.
                 continue;
             };
-            let told = executor.is_told();
-            let in_use = self.arena_use();
-            let waited_ns = in_use.at_ns.saturating_sub(short.since_ns);
-            let late = waited_ns >= ROOM_PATIENCE.as_nanos() as u64;
-            let is_behind = behind.contains(&short.account);
-            let waits = coming.contains(&short.account)
+            if told
+                && let Who::Activation {
+                    what: What::Start(order),
+                    ..
+                } = &short.who
+            {
+                self.start_dropped(order);
+                continue;
+            }
+            let in_use = self.arena_use(now_ns);
+            let late = now_ns.saturating_sub(short.since_ns) >= ROOM_PATIENCE.as_nanos() as u64;
+            let (account, ordered) = (short.account, short.who.has_an_order());
+            let is_behind = ordered && behind.contains(&account);
+            let waits = (ordered && coming.contains(&account))
+                || full
+                    .iter()
+                    .any(|(of, bytes)| *of == account && *bytes <= short.bytes)
                 || short.seen.is_some_and(|seen| in_use.is_as_before(seen));
             if !told && (is_behind || (waits && !late)) {
-                behind.push(short.account);
+                behind.extend((ordered && !is_behind).then_some(account));
                 self.short.push_back(short);
                 continue;
             }
-            let tried = match short.what {
-                What::Start(order) if told => {
-                    self.start_dropped(&order);
-                    continue;
-                }
-                What::Start(order) => self.start_again(&order),
-                What::Copy => self.copy_again(id.0),
-            };
-            let Err(error) = tried else {
-                if let Some(compartment) = self.compartments.of_account(short.account) {
+            let Err((who, error)) = self.try_now(short.who) else {
+                if ordered && let Some(compartment) = self.compartments.of_account(account) {
                     self.peers.others_relieved(compartment);
                 }
                 continue;
             };
-            if let Some(bytes) = may_come(&error).filter(|_| failed || !late) {
-                behind.push(short.account);
-                short.bytes = bytes;
-                short.seen = (bytes > 0).then_some(in_use);
-                self.short.push_back(short);
+            if let Some(bytes) = may_come(&error).filter(|_| (ordered && failed) || !late) {
+                match ordered {
+                    true => behind.push(account),
+                    false => full.push((account, bytes)),
+                }
+                self.short.push_back(Short {
+                    who,
+                    bytes,
+                    seen: (bytes > 0).then_some(in_use),
+                    ..short
+                });
                 continue;
             }
-            failed = true;
-            match short.what {
-                What::Start(order) => self.start_fails(&order, &error),
-                What::Copy => self.copy_fails(id.0, error.into()),
+            failed |= ordered;
+            self.finds_no_room(who, error);
+        }
+    }
+
+    /// Begins, copies, or writes, if there is room; otherwise gives it back.
+    fn try_now(&mut self, who: Who) -> Result<(), (Who, ArenaError)> {
+        match who {
+            Who::Activation { executor, what, .. } => {
+                let tried = match what {
+                    What::Start(order) => self.start_again(&order),
+                    What::Copy => self.copy_again(executor.0),
+                };
+                tried.map_err(|error| (who, error))
             }
+            Who::Values(unanswered) => {
+                let answered = self.answer(unanswered);
+                answered.map_err(|(unanswered, error)| (Who::Values(unanswered), error))
+            }
+        }
+    }
+
+    /// It has waited in vain.
+    fn finds_no_room(&mut self, who: Who, error: ArenaError) {
+        match who {
+            Who::Activation { executor, what, .. } => match what {
+                What::Start(order) => self.start_fails(&order, &error),
+                What::Copy => self.copy_fails(executor.0, error.into()),
+            },
+            Who::Values(unanswered) => self.answer_without_room(&unanswered, &error),
         }
     }
 

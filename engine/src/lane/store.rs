@@ -332,19 +332,23 @@ impl Lane {
     pub(super) fn make_room_for_coming(&mut self) {
         let coming = self.carriage.unplaced.iter();
         let coming = coming.filter_map(|ticket| self.carriage.coming.get(ticket));
-        let coming = coming.map(|coming| (coming.account, coming.bytes));
-        let mut wanted: Vec<(Account, u64)> = Vec::new();
-        for (account, bytes) in coming.chain(self.wanted_by_short()) {
-            match wanted.iter_mut().find(|(of, _)| *of == account) {
-                Some((_, sum)) => *sum += bytes,
-                None => wanted.push((account, bytes)),
+        let coming = coming.map(|coming| (coming.account, coming.bytes, true));
+        let mut wanted: Vec<(Account, u64, bool)> = Vec::new();
+        for (account, bytes, ahead) in coming.chain(self.wanted_by_short()) {
+            match wanted.iter_mut().find(|(of, ..)| *of == account) {
+                Some((_, sum, any_ahead)) => {
+                    *sum += bytes;
+                    *any_ahead |= ahead;
+                }
+                None => wanted.push((account, bytes, ahead)),
             }
         }
-        let of = |(account, _): &(Account, u64)| self.compartments.of_account(*account);
+        let ahead = wanted.iter().filter(|(.., ahead)| *ahead);
+        let ahead = ahead.filter_map(|(account, ..)| self.compartments.of_account(*account));
         self.carriage.ahead = true;
-        self.peers.stand_behind(wanted.iter().filter_map(of));
+        self.peers.stand_behind(ahead);
         let segments = &self.segments;
-        for (account, bytes) in wanted {
+        for (account, bytes, _) in wanted {
             self.core.make_room(self.now_ns, account, bytes, &|range| {
                 segments.is_own(range.segment)
             });

@@ -245,7 +245,7 @@ impl Cluster {
     /// An activation is given an item that it has asked for.
     pub(super) fn sees_item(&mut self, lane: usize, run: &Run, name: ItemName, range: PayloadRef) {
         if run.attempt > 1 {
-            return;
+            return self.lanes[lane].were_read(&[range]);
         }
         let asked = &self.asked[self.by_id[&run.invocation]];
         let plan = self.plan_at(lane, asked.deployment);

@@ -7,7 +7,10 @@ use crate::lane::copies::tests::{Bench as Copies, setup};
 use crate::lane::executors;
 use crate::lane::executors::tests::{plan, started};
 use crate::lane::store::{StoreEnd, StoreOrder};
-use crate::plan::{DeploymentId, InputPlan, Source, WorkflowInput};
+use crate::plan::{
+    Declaration, DeploymentId, Formula, InputPlan, NodePlan, Source, Work, WorkflowInput,
+    WorkflowOutput,
+};
 use crossbeam::queue::ArrayQueue;
 use faasstore::arena::{Compartment, Reservation};
 use faasstore::binding::Kind;
@@ -137,7 +140,32 @@ impl Lists {
         executors: usize,
         store: Option<StoreEnd>,
     ) -> Self {
+        Self::beside(lists, executors, store, None)
+    }
+
+    /// One client's list is to be read, and beside it a value to be computed.
+    fn computing() -> Self {
+        let computing = NodePlan {
+            id: 1,
+            name: "computing".to_owned(),
+            work: Work::Compute(vec![Formula::Value("'a text'".to_owned())]),
+            outputs: vec![Declaration {
+                name: "text".to_owned(),
+                kind: Kind::Value,
+            }],
+            ..NodePlan::default()
+        };
+        Self::beside([100], 1, None, Some(computing))
+    }
+
+    fn beside<const CLIENTS: usize>(
+        lists: [u8; CLIENTS],
+        executors: usize,
+        store: Option<StoreEnd>,
+        other: Option<NodePlan>,
+    ) -> Self {
         let mut plan = plan(&[Kind::Bytes]);
+        plan.nodes.extend(other);
         plan.inputs = vec![WorkflowInput::new("in", Kind::List)];
         plan.participants[0].inputs = vec![0];
         let input = |name| InputPlan::new(name, Kind::List, Source::Input(0));
@@ -169,7 +197,10 @@ impl Lists {
                 section: None,
             }
         });
-        let taken = fill(&mut lane);
+        // Some of it in small ranges.
+        let small = lane.arena.reserve_in(compartment(&lane), 64).unwrap();
+        let mut taken = fill(&mut lane);
+        taken.push(small);
         for (request, input) in (1..).zip(inputs) {
             let inputs = vec![("in".to_owned(), input)];
             let client = ClientId(1);
@@ -241,7 +272,10 @@ fn an_activation_waits_for_room_for_the_table_of_its_list_and_then_begins() {
 fn of_those_that_have_waited_in_vain_one_fails_and_the_next_has_its_memory() {
     let mut lists = Lists::new(2);
     assert_eq!(lists.lane.short.len(), 2);
-    let first = lists.lane.short[0].executor.0 as usize;
+    let Who::Activation { executor, .. } = lists.lane.short[0].who else {
+        panic!("it is to start");
+    };
+    let first = executor.0 as usize;
     try_again(&mut lists.lane, true);
     assert_eq!((lists.failed(), lists.lane.short.len()), (1, 1));
     assert_eq!(lists.begun(), []);
@@ -272,7 +306,11 @@ fn a_list_for_whose_table_there_never_is_room_fails_at_once() {
     };
     assert_eq!(may_come(&never), None);
     let mut lists = Lists::new(1);
-    let What::Start(order) = lists.lane.short.remove(0).unwrap().what else {
+    let Who::Activation {
+        what: What::Start(order),
+        ..
+    } = lists.lane.short.remove(0).unwrap().who
+    else {
         panic!("it is to start");
     };
     lists.lane.start_short(&order, &never);
@@ -424,4 +462,229 @@ fn an_executor_whose_end_is_put_off_for_a_copy_that_is_dropped_leaves_all_the_sa
     assert!(bench.lane.executors[0].is_none());
     bench.lane.tidy_now();
     assert_eq!(bench.lane.arena.bytes_leased(), 0);
+}
+
+/// A lane that computes values, and has no room for them: a client has asked for them.
+struct Values {
+    lane: Lane,
+    taken: Vec<Reservation>,
+}
+
+impl Values {
+    /// Of one node, a value and a list behind it: or it fails, and says so in its second output, if that is not to be `computed`.
+    fn new(computed: bool) -> Self {
+        let mut plan = plan(&[Kind::Value]);
+        plan.executables.clear();
+        let second = match computed {
+            true => Kind::List,
+            false => Kind::Value,
+        };
+        let node = &mut plan.nodes[0];
+        node.outputs.push(Declaration {
+            name: "second".to_owned(),
+            kind: second,
+        });
+        node.work = if computed {
+            let list = Formula::Range {
+                from: "0".to_owned(),
+                to: "10000".to_owned(),
+            };
+            Work::Compute(vec![Formula::Value("'a text'".to_owned()), list])
+        } else {
+            node.catches = vec![Vec::new()];
+            node.error_output = Some(1);
+            Work::Compute(vec![Formula::Value("fail('it is a test')".to_owned())])
+        };
+        let source = Source::Output { node: 0, output: 1 };
+        plan.outputs = vec![WorkflowOutput::new("out", second, source, 0)];
+        let setup = crate::lane::setup::LaneSetup {
+            in_flight_max: 1 << 20,
+            ..setup(8 << 20)
+        };
+        let mut lane = Lane::new(setup).unwrap();
+        lane.deploy(&Arc::new(plan), Vec::new(), Arc::default());
+        lane.core.activate(0, DeploymentId(1));
+        // Some of it in small ranges.
+        let small = lane.arena.reserve_in(compartment(&lane), 64).unwrap();
+        let mut taken = fill(&mut lane);
+        taken.push(small);
+        let mut values = Self { lane, taken };
+        values.invoke(1);
+        values
+    }
+
+    fn invoke(&mut self, request: u64) {
+        let (client, wanted) = (ClientId(1), Wanted::NOTHING);
+        self.lane
+            .core
+            .invoke(1, client, request, "one", Vec::new(), wanted);
+        self.lane.act();
+    }
+
+    /// Invocations that have ended well, and those that have failed.
+    fn ended(&self) -> (u64, u64) {
+        let counters = self.lane.core.counters();
+        (counters.invocations_ended, counters.invocations_failed)
+    }
+
+    fn try_again(&mut self, late: bool) {
+        try_again(&mut self.lane, late);
+        self.lane.tidy_now();
+    }
+
+    /// What is leased beside what was taken.
+    fn leased(&mut self) -> u64 {
+        let arena = &mut self.lane.arena;
+        let taken = self
+            .taken
+            .iter()
+            .map(|one| arena.bytes_mut(one).len() as u64);
+        let taken: u64 = taken.sum();
+        arena.bytes_leased() - taken
+    }
+
+    /// There is room again, in ranges of at most so many bytes.
+    fn free(&mut self, bytes_max: u64) {
+        for one in std::mem::take(&mut self.taken) {
+            match self.lane.arena.bytes_mut(&one).len() as u64 <= bytes_max {
+                true => self.lane.arena.abandon(one),
+                false => self.taken.push(one),
+            }
+        }
+    }
+}
+
+#[test]
+fn values_wait_for_room_and_are_answered_when_all_are_written() {
+    for computed in [true, false] {
+        let mut values = Values::new(computed);
+        values.try_again(false);
+        assert_eq!((values.ended(), values.lane.short.len()), ((0, 0), 1));
+        assert_eq!(values.lane.setup.counters.room_waits.get(), 1);
+        // The first of two would find some: all of them, or none.
+        values.free(64);
+        values.try_again(false);
+        assert_eq!(values.ended(), (u64::from(!computed), 0));
+        assert_eq!(values.leased(), 0);
+        values.free(u64::MAX);
+        values.try_again(false);
+        assert_eq!((values.ended(), values.lane.short.len()), ((1, 0), 0));
+        assert_eq!(values.leased(), 0);
+    }
+}
+
+#[test]
+fn values_that_have_waited_in_vain_fail_by_name_and_those_of_what_is_over_are_gone() {
+    for computed in [true, false] {
+        for late in [true, false] {
+            let mut values = Values::new(computed);
+            if !late {
+                values.lane.core.cancel(2, ClientId(1), 1);
+                values.lane.act();
+            }
+            values.try_again(late);
+            assert_eq!((values.ended(), values.lane.short.len()), ((0, 1), 0));
+            assert_eq!(values.leased(), 0);
+        }
+    }
+}
+
+#[test]
+fn many_values_that_have_waited_in_vain_fail_together_and_too_many_fail_at_once() {
+    let mut values = Values::new(true);
+    // Each has some 200 KiB.
+    for request in 2..=200 {
+        values.invoke(request);
+    }
+    let waiting = values.lane.short.len();
+    assert!((50..150).contains(&waiting), "{waiting}");
+    assert_eq!(values.ended(), (0, 200 - waiting as u64));
+    values.try_again(true);
+    assert_eq!((values.ended(), values.lane.short.len()), ((0, 200), 0));
+    assert_eq!(values.leased(), 0);
+}
+
+#[test]
+fn values_are_behind_no_activation_of_their_workflow_and_none_is_behind_them() {
+    for coming in [false, true] {
+        let mut lists = Lists::computing();
+        let account = lists.lane.account_at(ID).unwrap();
+        let ordered = |short: &Short| short.who.has_an_order();
+        assert!(
+            lists
+                .lane
+                .short
+                .iter()
+                .all(|short| short.account == account)
+        );
+        let mut waiting: Vec<bool> = lists.lane.short.iter().map(ordered).collect();
+        waiting.sort_unstable();
+        assert_eq!(waiting, [false, true]);
+        let place = lists.lane.short.iter().position(ordered).unwrap();
+        let activation = lists.lane.short.remove(place).unwrap();
+        assert!(!lists.lane.is_short_for(ID), "behind values");
+        lists.lane.short.push_front(activation);
+        assert!(lists.lane.is_short_for(ID));
+        // For a value, and for no table.
+        let small = lists
+            .taken
+            .iter()
+            .position(|one| lists.lane.arena.bytes_mut(one).len() == 64);
+        let small = lists.taken.remove(small.unwrap());
+        lists.lane.arena.abandon(small);
+        match coming {
+            true => lists.lane.relieve_short(&[account]),
+            false => try_again(&mut lists.lane, false),
+        }
+        let waiting: Vec<bool> = lists.lane.short.iter().map(ordered).collect();
+        assert_eq!(waiting, [true]);
+    }
+}
+
+#[test]
+fn what_peers_send_does_not_stand_back_for_values() {
+    let lists = Lists::computing();
+    let mut wanted: Vec<bool> = lists
+        .lane
+        .wanted_by_short()
+        .map(|(.., ahead)| ahead)
+        .collect();
+    wanted.sort_unstable();
+    assert_eq!(wanted, [false, true]);
+}
+
+#[test]
+fn a_copy_waits_behind_others_of_its_workflow_though_there_is_room() {
+    let mut bench = Copies::beside(10 << 20, LENGTH, |lane| {
+        // Of an executor that is not there any more when it is tried again.
+        let other = Who::Activation {
+            executor: ID,
+            serial: 0,
+            number: 0,
+            what: What::Copy,
+        };
+        let account = lane.account_at(ID).unwrap();
+        lane.wait_as(other, account, LENGTH);
+    });
+    assert_eq!(bench.lane.short.len(), 2);
+    assert_eq!(bench.copy_all(), 0);
+    assert!(bench.runs());
+    try_again(&mut bench.lane, false);
+    assert!(bench.lane.short.is_empty());
+    assert!(bench.copy_all() > 1);
+    bench.lane.tidy_now();
+    assert!(!bench.runs());
+}
+
+#[test]
+fn what_is_to_come_back_to_a_workflow_goes_before_what_waits_of_it() {
+    let mut lists = Lists::new(1);
+    let account = lists.lane.account_at(ID).unwrap();
+    for one in std::mem::take(&mut lists.taken) {
+        lists.lane.arena.abandon(one);
+    }
+    lists.lane.relieve_short(&[account]);
+    assert_eq!(lists.begun(), []);
+    lists.lane.relieve_short(&[]);
+    assert_eq!(lists.begun(), [(0, 1)]);
 }
