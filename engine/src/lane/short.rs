@@ -274,11 +274,12 @@ impl Lane {
             let late = now_ns.saturating_sub(short.since_ns) >= ROOM_PATIENCE.as_nanos() as u64;
             let (account, ordered) = (short.account, short.who.has_an_order());
             let is_behind = ordered && behind.contains(&account);
-            let waits = (ordered && coming.contains(&account))
-                || full
-                    .iter()
-                    .any(|(of, bytes)| *of == account && *bytes <= short.bytes)
-                || short.seen.is_some_and(|seen| in_use.is_as_before(seen));
+            let too_long = |(of, bytes): &(Account, u64)| *of == account && *bytes <= short.bytes;
+            let others_first = match ordered {
+                true => coming.contains(&account),
+                false => full.iter().any(too_long),
+            };
+            let waits = others_first || short.seen.is_some_and(|seen| in_use.is_as_before(seen));
             if !told && (is_behind || (waits && !late)) {
                 behind.extend((ordered && !is_behind).then_some(account));
                 self.short.push_back(short);

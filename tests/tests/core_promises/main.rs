@@ -104,6 +104,14 @@ fn plan_of(
     plans(workflow, &placement, &name, Limits::default()).swap_remove(0)
 }
 
+/// The core of worker 0 of two, with a deployment of these nodes; `workers` says where each runs.
+fn deployed(nodes: Vec<NodePlan>, workers: &[WorkerIndex]) -> Core {
+    let mut core = core_of(0);
+    let flow = workflow(nodes, vec![1]);
+    deploy(&mut core, plan_of(&flow, 2, workers, FIRST));
+    core
+}
+
 fn actions(core: &mut Core) -> Vec<Action> {
     let (mut all, mut actions) = (Vec::new(), Vec::new());
     loop {

@@ -1,8 +1,8 @@
 //! What peers tell, and what becomes of it when their connections break.
 
 use super::{
-    FIRST, GRACE_NS, SECOND, actions, connects, core_of, deploy, disconnects, ended_well, hash_of,
-    is_sent, node, plan_of, second_of_two, starts, taken_by, workflow,
+    FIRST, GRACE_NS, SECOND, actions, connects, core_of, deploy, deployed, disconnects, ended_well,
+    hash_of, is_sent, node, plan_of, second_of_two, starts, taken_by, workflow,
 };
 use engine::core::{Action, ClientId, Core, ExecutorId, Held, Incoming, Outbound, Wanted};
 use engine::plan::{Constant, RegionPlan, Source};
@@ -218,12 +218,8 @@ fn a_connection_of_an_earlier_life_changes_nothing() {
 
 #[test]
 fn an_event_that_comes_twice_counts_once() {
-    let mut core = core_of(0);
     let nodes = vec![node(&[]), node(&[]), node(&[0, 1])];
-    deploy(
-        &mut core,
-        plan_of(&workflow(nodes, vec![1]), 2, &[1, 1, 0], FIRST),
-    );
+    let mut core = deployed(nodes, &[1, 1, 0]);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
     core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
@@ -237,16 +233,7 @@ fn an_event_that_comes_twice_counts_once() {
 
 #[test]
 fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(
-            &workflow(vec![node(&[]), node(&[])], vec![1]),
-            2,
-            &[0, 1],
-            FIRST,
-        ),
-    );
+    let mut core = deployed(vec![node(&[]), node(&[])], &[0, 1]);
     core.activate(0, FIRST);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let id = taken_by(0, 1, 0);

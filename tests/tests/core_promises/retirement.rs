@@ -1,19 +1,15 @@
 //! When a deployment goes.
 
 use super::{
-    FIRST, actions, connects, core_of, deploy, disconnects, hash_of, is_sent, node, plan_of,
-    removed, second_of_two, starts, taken_by, workflow,
+    FIRST, actions, connects, deployed, disconnects, hash_of, is_sent, node, removed,
+    second_of_two, starts, taken_by,
 };
 use engine::core::{Action, ClientId, ExecutorId, Held, Outbound, Wanted};
 use faasstore::Cancelled;
 
 #[test]
 fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST),
-    );
+    let mut core = deployed(vec![node(&[])], &[0]);
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     assert!(
@@ -26,11 +22,7 @@ fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
 
 #[test]
 fn a_door_without_nodes_waits_for_nobody_before_its_deployment_goes() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[1], FIRST),
-    );
+    let mut core = deployed(vec![node(&[])], &[1]);
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     let actions = actions(&mut core);
@@ -40,16 +32,7 @@ fn a_door_without_nodes_waits_for_nobody_before_its_deployment_goes() {
 
 #[test]
 fn the_only_participant_finds_an_invocation_of_another_door_again() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(
-            &workflow(vec![node(&[]), node(&[0])], vec![1]),
-            2,
-            &[0, 0],
-            FIRST,
-        ),
-    );
+    let mut core = deployed(vec![node(&[]), node(&[0])], &[0, 0]);
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
@@ -100,16 +83,7 @@ fn a_peer_that_was_lost_and_begins_invocations_again_is_waited_for() {
 
 #[test]
 fn a_deployment_that_was_dropped_here_holds_up_no_peer_that_had_opened_its_door() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(
-            &workflow(vec![node(&[]), node(&[])], vec![1]),
-            2,
-            &[0, 1],
-            FIRST,
-        ),
-    );
+    let mut core = deployed(vec![node(&[]), node(&[])], &[0, 1]);
     core.retire(0, FIRST);
     let actions = actions(&mut core);
     assert!(is_sent(&actions, |body| *body == Outbound::Drained));
@@ -118,11 +92,7 @@ fn a_deployment_that_was_dropped_here_holds_up_no_peer_that_had_opened_its_door(
 
 #[test]
 fn a_door_that_was_closed_for_good_does_not_open_again() {
-    let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST),
-    );
+    let mut core = deployed(vec![node(&[])], &[0]);
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     core.activate(0, FIRST);
